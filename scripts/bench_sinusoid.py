@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Times sinusoid MAML (25 tasks, 10 + 10 points, MLP 1-40-40-1, float32) in mixflow, JAX and PyTorch, one after the
+other in each round, so that all see the same state of the machine.
+
+    scripts/bench_sinusoid.py [--rounds 7] [--inner-steps 1,5] [--skip-torch] [--binary FILE]
+
+Reports the least and the median time per meta-step in steady state, start-up and compilation aside, and the time from
+the start of the process to the end of the first meta-step. Raw figures and facts about the machine go to
+data/runs/<date>-<cpu>/. JAX is installed into build/venv where it is missing; PyTorch is left out where it is."""
+
+import argparse
+import csv
+import datetime
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import tools
+
+tools.need("jax")
+
+PEERS = tools.ROOT / "scripts" / "peers"
+
+
+def config(inner_steps, meta_steps):
+    return {
+        "name": "bench",
+        "data": {"kind": "sinusoid", "shots": 10, "queries": 10},
+        "model": {"kind": "mlp", "hidden": [40, 40], "activation": "relu"},
+        "inner": {"loss": "mse", "steps": inner_steps, "optimizer": {"kind": "sgd", "lr": 0.01}},
+        "meta": {
+            "parameters": [{"kind": "init"}],
+            "optimizer": {"kind": "adam", "lr": 1e-3},
+            "batch": 25,
+            "steps": meta_steps,
+            "eval": {"tasks": 1, "steps": [0]},
+            "checkpoint_every": meta_steps,
+        },
+    }
+
+
+def time_mixflow(binary, inner_steps, meta_steps):
+    """The mean over the second half of a run, its logging included; data are drawn anew in every step."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = pathlib.Path(name)
+        tools.write_config(directory / "bench.yaml", config(inner_steps, meta_steps))
+        summary = tools.train(binary, directory / "run", directory / "bench.yaml")
+        lines = tools.read_jsonl(directory / "run" / "metrics.jsonl")
+    half = lines[len(lines) // 2]
+    step_s = (lines[-1]["wall_s"] - half["wall_s"]) / (lines[-1]["step"] - half["step"])
+    return {"step_s": step_s, "first_step_s": summary["first_step_s"]}
+
+
+def time_peer(script, inner_steps, meta_steps, *options):
+    command = [sys.executable, PEERS / script, "--inner-steps", inner_steps, "--steps", meta_steps, *options]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        sys.exit(f"{script} failed:\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def busy_share(before, after):
+    """The share of the machine's time between two readings of /proc/stat that was not idle."""
+    spent = [b - a for a, b in zip(before, after)]
+    return 1 - (spent[3] + spent[4]) / max(sum(spent), 1)
+
+
+def cpu_times():
+    return [int(v) for v in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+
+
+def machine(binary, arguments):
+    version = lambda package: importlib.metadata.version(package) if importlib.util.find_spec(package) else None
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "cpu": tools.cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "jax": version("jax"),
+        "torch": version("torch") if arguments.torch else None,
+        "commit": subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=tools.ROOT, capture_output=True, text=True
+        ).stdout.strip(),
+        "mixflow": json.loads(tools.mixflow(binary, "info", "--json")),
+    }
+
+
+def table(rows, names, inner_steps):
+    lines = ["| inner steps | program | ms per meta-step: min | median | times mixflow (min, median) | first step, s |"]
+    lines.append("|---|---|---|---|---|---|")
+    for T in inner_steps:
+        base = None
+        for name in names:
+            own = [r for r in rows if r["program"] == name and r["inner_steps"] == T]
+            times = [r["step_s"] * 1e3 for r in own]
+            low, mid = min(times), statistics.median(times)
+            base = base or (low, mid)
+            first = min(r["first_step_s"] for r in own)
+            lines.append(f"| {T} | {name} | {low:.3f} | {mid:.3f} | {low / base[0]:.2f}, {mid / base[1]:.2f} | {first:.3f} |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    tools.add_binary(parser)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--inner-steps", default="1,5", help="list of T (default: 1,5)")
+    parser.add_argument("--steps", type=int, default=5000, help="meta-steps per run of mixflow")
+    parser.add_argument("--skip-torch", action="store_true")
+    parser.add_argument("--out", type=pathlib.Path, help="default: data/runs/<date>-<cpu>/")
+    arguments = parser.parse_args()
+    binary = tools.check_binary(arguments.binary)
+    inner_steps = [int(T) for T in arguments.inner_steps.split(",")]
+    arguments.torch = not arguments.skip_torch and importlib.util.find_spec("torch") is not None
+    if not arguments.torch:
+        print("PyTorch is left out", file=sys.stderr)
+
+    runs = {
+        "mixflow": lambda T: time_mixflow(binary, T, arguments.steps),
+        "JAX": lambda T: time_peer("jax_maml.py", T, 2000),
+        "JAX, 100 steps per call": lambda T: time_peer("jax_maml.py", T, 2000, "--fused", 100),
+    }
+    if arguments.torch:
+        runs["PyTorch"] = lambda T: time_peer("torch_maml.py", T, 300)
+        runs["PyTorch, 1 thread"] = lambda T: time_peer("torch_maml.py", T, 300, "--threads", 1)
+    facts = machine(binary, arguments)
+    rows = []
+    for number in range(1, arguments.rounds + 1):
+        for T in inner_steps:
+            for name, run in runs.items():
+                before = cpu_times()
+                result = run(T)
+                rows.append(
+                    {
+                        "round": number,
+                        "program": name,
+                        "inner_steps": T,
+                        "step_s": result["step_s"],
+                        "first_step_s": result["first_step_s"],
+                        "machine_busy": round(busy_share(before, cpu_times()), 3),
+                        "load_1min": os.getloadavg()[0],
+                        "time": time.strftime("%H:%M:%S"),
+                    }
+                )
+                print(f"round {number}, T = {T}, {name}: {result['step_s'] * 1e3:.3f} ms", file=sys.stderr, flush=True)
+
+    result = table(rows, list(runs), inner_steps)
+    cpu = re.sub(r"[^a-z0-9]+", "-", facts["cpu"].lower()).strip("-")
+    out = arguments.out or tools.ROOT / "data" / "runs" / f"{facts['date'][:10]}-{cpu}"
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / "sinusoid.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    (out / "sinusoid.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (out / "sinusoid.md").write_text(
+        f"# Sinusoid MAML, {facts['date']}\n\n{facts['cpu']}, {facts['cores']} cores; {arguments.rounds} rounds of"
+        f" scripts/bench_sinusoid.py; raw figures in sinusoid.csv, the machine in sinusoid.json.\n\n{result}\n"
+    )
+    print(result)
+    print(f"raw figures: {out}")
+
+
+if __name__ == "__main__":
+    main()

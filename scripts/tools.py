@@ -1,0 +1,83 @@
+"""What the scripts share: where the binary is, how it is called, and reading its safetensors files."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import venv
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def need(*packages):
+    """Makes sure that these can be imported. Where one is missing, the script starts again under build/venv, into
+    which pip installs them first."""
+    missing = [p for p in packages if importlib.util.find_spec(p) is None]
+    if not missing:
+        return
+    home = ROOT / "build" / "venv"
+    python = home / "bin" / "python3"
+    if pathlib.Path(sys.prefix) == home:
+        print(f"installing into {home}: {' '.join(missing)}", file=sys.stderr)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *missing], check=True)
+    elif not python.exists():
+        venv.create(home, with_pip=True)
+    os.execv(python, [str(python), *sys.argv])
+
+
+def add_binary(parser):
+    parser.add_argument(
+        "--binary", type=pathlib.Path, default=ROOT / "build" / "release" / "mixflow", help="the mixflow to run"
+    )
+
+
+def check_binary(binary):
+    if not os.access(binary, os.X_OK):
+        sys.exit(f"{binary} is not there: build it first (scripts/run.sh), or name another by --binary")
+    return binary.resolve()
+
+
+def mixflow(binary, *arguments, cwd=ROOT):
+    """Runs to the end and returns stdout; a failure ends the script with the binary's own message."""
+    command = [str(binary), *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\nexit code {done.returncode}\n{done.stderr.strip()}")
+    return done.stdout
+
+
+def train(binary, out, config, *arguments, cwd=ROOT):
+    """One training run in the new directory `out`; its summary."""
+    return json.loads(mixflow(binary, "train", config, "--out", out, "--quiet", "--json", *arguments, cwd=cwd))
+
+
+def write_config(path, config):
+    """JSON is YAML."""
+    pathlib.Path(path).write_text(json.dumps(config, indent=1) + "\n")
+
+
+def read_jsonl(path):
+    return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
+
+
+def read_safetensors(path):
+    """(metadata, {name: (type, shape, bytes)})."""
+    content = pathlib.Path(path).read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    metadata = header.pop("__metadata__", {})
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        tensors[name] = (entry["dtype"], entry["shape"], content[begin:end])
+    return metadata, tensors
+
+
+def cpu_name():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(("model name", "Model")):
+            return line.split(":", 1)[1].strip()
+    return "unknown CPU"

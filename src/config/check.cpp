@@ -1,0 +1,305 @@
+#include "config/check.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/load.h"
+#include "config/names.h"
+#include "util/error.h"
+#include "util/text.h"
+
+namespace mixflow {
+namespace {
+
+[[noreturn]] void fail(const Config& config, const std::string& path, const std::string& message) {
+  throw UserError(origin(config, path) + ": " + message);
+}
+
+// --- data and loss -------------------------------------------------------------------
+
+void check_tabular(const Config& config, const TabularData& data) {
+  if (data.validation + data.test >= 1) {
+    fail(config, "data.validation",
+         "validation " + number_text(data.validation) + " and test " + number_text(data.test) +
+             " leave no rows for training; their sum must be < 1");
+  }
+  const bool csv = data.x.ends_with(".csv");
+  if (csv && !data.y.empty()) {
+    fail(config, "data.y", "a .csv holds its targets itself; name their column with target_column");
+  }
+  if (csv && data.target_column.empty()) {
+    fail(config, "data.target_column",
+         "missing; a .csv needs the name of the column with the targets");
+  }
+  if (!csv && !data.target_column.empty()) {
+    fail(config, "data.target_column", "only a .csv has columns; name a file of targets with y");
+  }
+  if (!csv && data.y.empty()) {
+    fail(config, "data.y", "missing; it is the file of targets that belongs to x");
+  }
+}
+
+void check_episodes(const Config& config, const EpisodesData& data) {
+  struct Group {
+    std::string_view key;
+    const std::vector<int>* classes;
+  };
+  const std::array groups = {Group{"train_classes", &data.train_classes},
+                             Group{"validation_classes", &data.validation_classes},
+                             Group{"test_classes", &data.test_classes}};
+  if (data.train_classes.empty() != data.validation_classes.empty()) {
+    const auto& given = groups[data.train_classes.empty() ? 1 : 0];
+    const auto& other = groups[data.train_classes.empty() ? 0 : 1];
+    fail(config, "data." + std::string(given.key),
+         "given without " + std::string(other.key) + "; give both or neither");
+  }
+  if (data.train_classes.empty() && !data.test_classes.empty()) {
+    fail(config, "data.test_classes",
+         "given without train_classes and validation_classes; give those too or none");
+  }
+  std::set<int> seen;
+  for (const Group& group : groups) {
+    const std::string path = "data." + std::string(group.key);
+    for (const int label : *group.classes) {
+      if (!seen.insert(label).second) {
+        fail(config, path,
+             "class " + std::to_string(label) +
+                 " is listed twice; a class belongs to one meta-split, once");
+      }
+    }
+    const auto count = static_cast<int>(group.classes->size());
+    if (count > 0 && count < data.ways) {
+      fail(config, path,
+           "lists " + std::to_string(count) + " classes, but tasks have data.ways " +
+               std::to_string(data.ways) + "; list more or lower ways");
+    }
+  }
+}
+
+void check_loss(const Config& config) {
+  const auto* tabular = std::get_if<TabularData>(&config.data.source);
+  const bool regression = std::holds_alternative<SinusoidData>(config.data.source) ||
+                          (tabular != nullptr && tabular->target == Target::regression);
+  const Loss loss = config.inner.loss;
+  const std::string name(name_of(loss));
+  if (regression && loss != Loss::mse) {
+    fail(config, "inner.loss",
+         name + " needs classes, but data.kind " + config.data.kind +
+             " has real targets; set inner.loss: mse");
+  }
+  if (!regression && loss == Loss::mse) {
+    fail(config, "inner.loss",
+         "mse needs real targets, but data.kind " + config.data.kind +
+             " has classes; set inner.loss: cross_entropy (or bce for two classes)" +
+             (config.data.kind == "tabular" ? ", or data.target: regression" : ""));
+  }
+  const auto* episodes = std::get_if<EpisodesData>(&config.data.source);
+  if (episodes != nullptr && loss == Loss::bce && episodes->ways != 2) {
+    fail(config, "inner.loss",
+         "bce tells two classes apart, but data.ways is " + std::to_string(episodes->ways) +
+             "; set inner.loss: cross_entropy");
+  }
+}
+
+// --- meta-parameters -----------------------------------------------------------------
+
+std::vector<std::string_view> optimizers_with(MetaKind kind) {
+  switch (kind) {
+    case MetaKind::momentum:
+      return {"momentum", "nesterov"};
+    case MetaKind::beta1:
+      return {"adam", "adamw"};
+    case MetaKind::beta2:
+      return {"adam", "adamw", "rmsprop"};
+    case MetaKind::weight_decay:
+      return {"adamw"};
+    default:
+      return {};  // no matter which
+  }
+}
+
+// The value under `inner`; none for init and for an L2 term that is not there.
+std::optional<double> value_in_inner(const InnerConfig& inner, MetaKind kind) {
+  switch (kind) {
+    case MetaKind::lr:
+      return inner.optimizer.lr;
+    case MetaKind::momentum:
+      return inner.optimizer.momentum;
+    case MetaKind::beta1:
+      return inner.optimizer.beta1;
+    case MetaKind::beta2:
+      return inner.optimizer.beta2;
+    case MetaKind::weight_decay:
+      return inner.optimizer.weight_decay;
+    case MetaKind::l2:
+      return inner.l2;
+    case MetaKind::init:
+      break;
+  }
+  return std::nullopt;
+}
+
+// eta with transform(eta) = value; none where there is no such number.
+std::optional<double> inverse(Transform transform, double value) {
+  switch (transform) {
+    case Transform::identity:
+      return value;
+    case Transform::exp:
+      return value > 0 ? std::optional(std::log(value)) : std::nullopt;
+    case Transform::softplus:
+      // log(e^v - 1) without overflow
+      return value > 0 ? std::optional(value + std::log(-std::expm1(-value))) : std::nullopt;
+    case Transform::sigmoid:
+      return value > 0 && value < 1 ? std::optional(std::log(value) - std::log1p(-value))
+                                    : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+void check_start(const Config& config, const MetaParameter& parameter, const std::string& path) {
+  const std::string kind(name_of(parameter.kind));
+  const auto configured = value_in_inner(config.inner, parameter.kind);
+  const std::optional<double> start = parameter.init ? parameter.init : configured;
+  if (!start) {
+    fail(config, path, "l2 has no start; set inner.l2, or init here");
+  }
+  const std::string where = parameter.init ? path + ".init" : path;
+  const bool fraction = parameter.kind == MetaKind::momentum || parameter.kind == MetaKind::beta1 ||
+                        parameter.kind == MetaKind::beta2;
+  if (*start < 0 || (fraction && *start >= 1)) {
+    fail(config, where,
+         kind + " cannot start at " + number_text(*start) + "; it needs " +
+             (fraction ? "a number in [0, 1)" : "a number >= 0"));
+  }
+  const std::optional<double> eta = inverse(parameter.transform, *start);
+  const std::string transform(name_of(parameter.transform));
+  if (!eta) {
+    fail(config, where,
+         kind + " cannot start at " + number_text(*start) + " with transform " + transform +
+             ", whose values lie in " +
+             (parameter.transform == Transform::sigmoid ? "(0, 1)" : "(0, .inf)") +
+             "; set init to one of them");
+  }
+  if (!parameter.bounds) return;
+  const auto [low, high] = *parameter.bounds;
+  if (*eta < low || *eta > high) {
+    const bool identity = parameter.transform == Transform::identity;
+    fail(config, path + ".bounds",
+         kind + " starts at " + number_text(*start) +
+             (identity ? "" : ", that is eta = " + number_text(*eta) + " before " + transform) +
+             ", outside of [" + number_text(low) + ", " + number_text(high) +
+             "]; widen the bounds or change init");
+  }
+}
+
+void check_meta_parameter(const Config& config, const MetaParameter& parameter,
+                          const std::string& path) {
+  const std::string kind(name_of(parameter.kind));
+  const OptimizerKind optimizer = config.inner.optimizer.kind;
+  const std::vector<std::string_view> owners = optimizers_with(parameter.kind);
+  if (!owners.empty() && std::ranges::find(owners, name_of(optimizer)) == owners.end()) {
+    fail(config, path + ".kind",
+         "the inner optimizer " + std::string(name_of(optimizer)) + " has no " + kind +
+             "; set inner.optimizer.kind to " + join(owners, " or "));
+  }
+  if (parameter.kind == MetaKind::l2 && config.gradient.mode == Mode::first_order) {
+    fail(config, path + ".kind",
+         "l2 acts through the inner gradient, which gradient.mode first_order holds constant, so "
+         "its meta-gradient would be zero; set gradient.mode: mixed");
+  }
+  if (parameter.kind != MetaKind::init) return check_start(config, parameter, path);
+  const std::int64_t window = config.inner.window;
+  if (window != 0 && window < config.inner.steps) {
+    fail(config, path + ".kind",
+         "init acts before the last " + std::to_string(window) + " of " +
+             std::to_string(config.inner.steps) +
+             " steps, so inner.window makes its meta-gradient zero; remove inner.window");
+  }
+}
+
+void check_meta_parameters(const Config& config) {
+  const auto& parameters = config.meta.parameters;
+  if (parameters.empty()) {
+    fail(config, "meta.parameters",
+         "an empty list leaves nothing to learn; list at least one, such as {kind: init}");
+  }
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const std::string path = "meta.parameters[" + std::to_string(i) + "]";
+    for (std::size_t j = 0; j < i; ++j) {
+      if (parameters[j].kind != parameters[i].kind) continue;
+      fail(config, path + ".kind",
+           std::string(name_of(parameters[i].kind)) + " is already meta.parameters[" +
+               std::to_string(j) + "]; list each kind once");
+    }
+    check_meta_parameter(config, parameters[i], path);
+  }
+}
+
+// --- the rest ------------------------------------------------------------------------
+
+void check_lengths(const Config& config) {
+  const auto number = [](std::int64_t n) { return std::to_string(n); };
+  const InnerConfig& inner = config.inner;
+  const MetaConfig& meta = config.meta;
+  if (inner.window > inner.steps) {
+    fail(config, "inner.window",
+         "a window of " + number(inner.window) + " is longer than the unroll, inner.steps " +
+             number(inner.steps) + "; shorten it, or 0 for all steps");
+  }
+  if (meta.schedule.warmup > meta.steps) {
+    fail(config, "meta.schedule.warmup",
+         "a warm-up of " + number(meta.schedule.warmup) +
+             " meta-steps is longer than the training, meta.steps " + number(meta.steps));
+  }
+  const std::int64_t chunk = config.gradient.chunk;
+  if (chunk > 0 && meta.batch % chunk != 0) {
+    fail(config, "gradient.chunk",
+         "expected a divisor of meta.batch " + number(meta.batch) + ", got " + number(chunk));
+  }
+  std::set<std::int64_t> seen;
+  for (const std::int64_t steps : meta.eval.steps) {
+    if (!seen.insert(steps).second) {
+      fail(config, "meta.eval.steps", number(steps) + " is listed twice; list each number once");
+    }
+  }
+}
+
+void add_warnings(Config& config) {
+  if (config.gradient.mode == Mode::finite_difference && config.precision != Precision::f64) {
+    config.warnings.push_back(
+        origin(config, "gradient.mode") +
+        ": finite differences lose about half of the digits; set precision: f64");
+  }
+  const std::int64_t window = config.inner.window;
+  if (window == 0 || window == config.inner.steps) return;
+  for (std::size_t i = 0; i < config.meta.parameters.size(); ++i) {
+    if (config.meta.parameters[i].granularity != Granularity::per_step) continue;
+    config.warnings.push_back(
+        origin(config, "meta.parameters[" + std::to_string(i) + "].granularity") +
+        ": only the last inner.window " + std::to_string(window) + " of " +
+        std::to_string(config.inner.steps) + " values are learned, the others keep their start");
+  }
+}
+
+}  // namespace
+
+void check_relations(Config& config) {
+  if (const auto* tabular = std::get_if<TabularData>(&config.data.source)) {
+    check_tabular(config, *tabular);
+  }
+  if (const auto* episodes = std::get_if<EpisodesData>(&config.data.source)) {
+    check_episodes(config, *episodes);
+  }
+  check_loss(config);
+  check_lengths(config);
+  check_meta_parameters(config);
+  add_warnings(config);
+}
+
+}  // namespace mixflow

@@ -1,0 +1,197 @@
+// The resolved configuration of one experiment: plain structs, every default here and nowhere else.
+// Loaded from YAML by load.h, which checks it; printed back whole into a run directory's
+// config.yaml. Key names are the YAML's.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace mixflow {
+
+enum class Precision : std::uint8_t { f32, f64 };
+
+using Range = std::array<double, 2>;  // [low, high]
+
+// --- data ----------------------------------------------------------------------------
+// y = A sin(w x - phase) (Finn et al. 2017): one task is one draw of A, w and phase.
+struct SinusoidData {
+  int shots = 10;    // support examples K
+  int queries = 10;  // query examples
+  Range amplitude{0.1, 5.0};
+  Range phase{0.0, 3.141592653589793};
+  Range frequency{1.0, 1.0};
+  Range x{-5.0, 5.0};
+  bool operator==(const SinusoidData&) const = default;
+};
+
+enum class Target : std::uint8_t { classification, regression };
+
+// One fixed task: inner batches from the training split, outer batches from the validation split.
+struct TabularData {
+  std::string x;              // .npy, .npz:member or .csv
+  std::string y;              // .npy or .npz:member; empty for a CSV
+  std::string target_column;  // of the CSV in `x`; empty otherwise
+  Target target = Target::classification;
+  double validation = 0.2;  // share of the rows
+  double test = 0.2;
+  // random (by seed) | ordered (rows as they come: train, validation, test)
+  std::string split = "random";
+  // none | standard (train mean and deviation) | unit (divide by the largest magnitude)
+  std::string normalize = "none";
+  int batch = 0;        // inner examples per step; 0: all of the training split in every step
+  int outer_batch = 0;  // outer examples; 0: all of the validation split
+  bool operator==(const TabularData&) const = default;
+};
+
+// Few-shot episodes over any classification set.
+struct EpisodesData {
+  std::string x, y;  // as in tabular
+  int ways = 5;
+  int shots = 1;
+  int queries = 5;  // per class
+  std::string normalize = "none";
+  // Classes of each meta-split; all empty: classes in order, shared out 60/20/20. Where they are
+  // given, train and validation both are; test may stay empty.
+  std::vector<int> train_classes, validation_classes, test_classes;
+  bool operator==(const EpisodesData&) const = default;
+};
+
+struct DataConfig {
+  // digits and mnist are tabular over data/<kind>_{x,y}.npy, resolved by the loader.
+  std::variant<SinusoidData, TabularData, EpisodesData> source = SinusoidData{};
+  std::string kind = "sinusoid";  // as written: sinusoid | tabular | digits | mnist | episodes
+  bool operator==(const DataConfig&) const = default;
+};
+
+// --- model ---------------------------------------------------------------------------
+enum class Activation : std::uint8_t { relu, tanh, gelu, sigmoid, silu };
+enum class Init : std::uint8_t {
+  fan_in,  // normal, deviation sqrt(1/fan_in); biases zero
+  he,      // normal, deviation sqrt(2/fan_in); biases zero
+  zero,
+};
+
+struct MlpModel {
+  std::vector<int> hidden;  // empty: a linear model
+  Activation activation = Activation::relu;
+  bool bias = true;
+  Init init = Init::fan_in;
+  // Widths of input and output: from the data.
+  bool operator==(const MlpModel&) const = default;
+};
+
+// --- inner problem -------------------------------------------------------------------
+enum class Loss : std::uint8_t { mse, cross_entropy, bce };
+enum class OptimizerKind : std::uint8_t { sgd, momentum, nesterov, adam, adamw, rmsprop };
+
+struct OptimizerConfig {
+  OptimizerKind kind = OptimizerKind::sgd;
+  double lr = 0.01;
+  double momentum = 0.9;  // momentum, nesterov
+  double beta1 = 0.9;     // adam, adamw
+  double beta2 = 0.999;   // adam, adamw; rmsprop's decay (the loader's default there is 0.9)
+  double eps = 1e-8;      // adam, adamw, rmsprop
+  double eps_root =
+      1e-12;  // likewise; inside the square root: keeps the derivative finite at v = 0
+  double weight_decay = 0.0;  // adamw, decoupled
+  bool operator==(const OptimizerConfig&) const = default;
+};
+
+struct InnerConfig {
+  Loss loss = Loss::mse;
+  std::int64_t steps = 1;    // T
+  std::int64_t window = 0;   // K: differentiate the last K of T steps only; 0: all
+  std::optional<double> l2;  // h of 1/2 sum h w^2; absent: no such term
+  OptimizerConfig optimizer;
+  bool operator==(const InnerConfig&) const = default;
+};
+
+// --- meta problem --------------------------------------------------------------------
+enum class MetaKind : std::uint8_t { init, lr, momentum, beta1, beta2, weight_decay, l2 };
+enum class Granularity : std::uint8_t { scalar, per_tensor, per_parameter, per_step };
+enum class Transform : std::uint8_t { identity, exp, softplus, sigmoid };
+
+struct MetaParameter {
+  MetaKind kind = MetaKind::init;
+  Granularity granularity = Granularity::scalar;  // not for init
+  Transform transform = Transform::identity;      // the hyper-parameter is transform(eta)
+  // eta (before the transform) is projected into them after each meta-step; either may be infinite.
+  std::optional<Range> bounds;
+  // Start of the hyper-parameter (after the transform); default: its value in `inner`.
+  std::optional<double> init;
+  std::array<int, 2> where{0, 0};  // line and column of the entry, for later errors
+  bool operator==(const MetaParameter&) const = default;
+};
+
+enum class ScheduleKind : std::uint8_t { constant, cosine, step };
+struct Schedule {
+  ScheduleKind kind = ScheduleKind::constant;
+  std::int64_t warmup = 0;    // linear from 0 over this many meta-steps
+  double final_fraction = 0;  // cosine: the last rate as a fraction of the first
+  std::int64_t every = 1000;  // step
+  double factor = 0.1;        // step
+  bool operator==(const Schedule&) const = default;
+};
+
+struct EvalConfig {
+  std::int64_t every = 0;    // meta-steps between evaluations; 0: only before and after training
+  std::int64_t tasks = 100;  // held-out tasks (or repetitions)
+  std::vector<std::int64_t> steps;  // numbers of inner steps to report; the loader: {0, T} if none
+  bool operator==(const EvalConfig&) const = default;
+};
+
+struct MetaConfig {
+  std::vector<MetaParameter> parameters;
+  OptimizerConfig optimizer{.kind = OptimizerKind::adam, .lr = 1e-3};
+  Schedule schedule;
+  double clip_norm = 0;    // global norm; 0: off
+  std::int64_t batch = 1;  // N tasks per meta-step
+  std::int64_t steps = 1000;
+  EvalConfig eval;
+  std::int64_t checkpoint_every = 1000;  // meta-steps
+  bool operator==(const MetaConfig&) const = default;
+};
+
+// --- gradient ------------------------------------------------------------------------
+enum class Mode : std::uint8_t { mixed, reverse, first_order, finite_difference };
+
+struct RematConfig {
+  bool step = true;              // keep only theta_t and the optimiser state of each inner step
+  bool block = true;             // a block keeps only its input
+  bool save_inner_grads = true;  // keep g_t under per-step rematerialisation
+  bool operator==(const RematConfig&) const = default;
+};
+
+struct GradientConfig {
+  Mode mode = Mode::mixed;
+  RematConfig remat;
+  double finite_difference_eps = 1e-5;  // relative step, central differences
+  // Tasks per map iteration (vmapped); divides meta.batch; 0: chosen from shapes and cache sizes.
+  std::int64_t chunk = 0;
+  bool operator==(const GradientConfig&) const = default;
+};
+
+struct Config {
+  std::string name = "run";
+  std::uint64_t seed = 1;
+  Precision precision = Precision::f32;
+  int threads = 0;  // 0: all cores
+  DataConfig data;
+  MlpModel model;
+  InnerConfig inner;
+  MetaConfig meta;
+  GradientConfig gradient;
+
+  // About the text it was read from, not part of what it says.
+  std::string file;  // the name, for messages
+  // Where each key was written: inner.steps -> "adam.yaml:14:7"; `origin` in load.h makes messages.
+  std::map<std::string, std::string> origins;
+  std::vector<std::string> warnings;  // accepted, but not recommended: for the log
+};
+
+}  // namespace mixflow

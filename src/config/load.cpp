@@ -1,0 +1,272 @@
+#include "config/load.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <variant>
+#include <vector>
+
+#include "config/check.h"
+#include "config/override.h"
+#include "config/read.h"
+#include "config/schema.h"
+#include "config/yaml.h"
+#include "util/error.h"
+#include "util/text.h"
+
+namespace mixflow {
+namespace {
+
+constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+
+// Walks the YAML tree and the schema together, and fills the structs.
+class Loader {
+ public:
+  explicit Loader(Config& config) : config_(config) {}
+
+  void read_root(const YamlNode& root) {
+    note("", root.place);
+    read_section(root, schema(), &config_, "");
+  }
+
+ private:
+  void note(const std::string& path, const Place& place) { config_.origins[path] = place.text(); }
+
+  void read_section(const YamlNode& node, const std::vector<Key>& keys, void* owner,
+                    const std::string& path) {
+    for (const YamlEntry& entry : node.entries) {
+      if (std::ranges::find(keys, entry.key, &Key::name) == keys.end()) {
+        fail_unknown(entry, keys, path);
+      }
+    }
+    const std::string kind = read_kind(node, keys, owner, path);
+    for (const Key& key : keys) {
+      const bool unset = key.applies_to(kind) && node.find(key.name) == nullptr;
+      if (unset && !std::holds_alternative<std::monostate>(key.fallback)) {
+        key.set(owner, key.fallback);
+      }
+    }
+    for (const YamlEntry& entry : node.entries) {
+      if (entry.key != "kind") read_entry(entry, keys, owner, path, kind);
+    }
+    for (const Key& key : keys) {
+      const bool missing = key.required && key.applies_to(kind) && node.find(key.name) == nullptr;
+      if (missing) fail_missing(node, key, path);
+    }
+  }
+
+  // The kind decides which other keys there are, so it is read first wherever it stands.
+  std::string read_kind(const YamlNode& node, const std::vector<Key>& keys, void* owner,
+                        const std::string& path) {
+    const Key* key = find_kind(keys);
+    if (key == nullptr) return "";
+    if (const YamlEntry* entry = node.find("kind")) {
+      read_leaf(*entry, *key, owner, child_path(path, "kind"));
+    } else if (key->required) {
+      fail_missing(node, *key, path);
+    }
+    return std::get<std::string>(key->get(owner));
+  }
+
+  void read_entry(const YamlEntry& entry, const std::vector<Key>& keys, void* owner,
+                  const std::string& path, const std::string& kind) {
+    const auto key = std::ranges::find_if(
+        keys, [&](const Key& k) { return k.name == entry.key && k.applies_to(kind); });
+    const std::string key_path = child_path(path, entry.key);
+    if (key == keys.end()) fail_other_kind(entry, keys, key_path, kind);
+    note(key_path, entry.value.place);
+    if (const auto* section = std::get_if<SectionType>(&key->type)) {
+      // "gradient:" with everything below it commented out is a section without keys.
+      if (entry.value.kind != YamlNode::Kind::map && entry.value.kind != YamlNode::Kind::null) {
+        read_value(*key, entry.value, key_path, {});
+      }
+      read_section(entry.value, section->keys, section->at(owner), key_path);
+    } else if (const auto* list = std::get_if<ListType>(&key->type)) {
+      read_list(entry, *key, *list, owner, key_path);
+    } else {
+      read_leaf(entry, *key, owner, key_path);
+    }
+  }
+
+  void read_leaf(const YamlEntry& entry, const Key& key, void* owner, const std::string& path) {
+    note(path, entry.value.place);
+    // Until the key is set, the struct holds its default.
+    const Value fallback = key.required ? Value{} : key.get(owner);
+    key.set(owner, read_value(key, entry.value, path, fallback));
+  }
+
+  void read_list(const YamlEntry& entry, const Key& key, const ListType& list, void* owner,
+                 const std::string& path) {
+    if (entry.value.kind != YamlNode::Kind::list) read_value(key, entry.value, path, {});
+    for (std::size_t i = 0; i < entry.value.items.size(); ++i) {
+      const YamlNode& item = entry.value.items[i];
+      const std::string item_key = item_path(path, i);
+      note(item_key, item.place);
+      if (item.kind != YamlNode::Kind::map) {
+        fail_at(item.place, item_key,
+                "expected a section such as {kind: lr}, got " + found_text(item));
+      }
+      read_section(item, list.keys, list.append(owner), item_key);
+    }
+  }
+
+  [[noreturn]] static void fail_unknown(const YamlEntry& entry, const std::vector<Key>& keys,
+                                        const std::string& path) {
+    const std::string key_path = child_path(path, entry.key);
+    const std::size_t space = entry.key.find(' ');
+    if (entry.value.kind == YamlNode::Kind::null && space != std::string::npos) {
+      fail_at(entry.place, path,
+              "expected \"key: value\", got " + in_quotes(entry.key) +
+                  "; is a \":\" missing after " + in_quotes(entry.key.substr(0, space)) + "?");
+    }
+    std::vector<std::string_view> names;
+    for (const Key& key : keys) {
+      if (std::ranges::find(names, key.name) == names.end()) names.push_back(key.name);
+    }
+    std::string suggestion = elsewhere(entry.key, path);
+    for (const Key& key : keys) {
+      const bool synonym = std::ranges::find(key.others, entry.key) != key.others.end();
+      if (suggestion.empty() && synonym) suggestion = key.name;
+    }
+    if (suggestion.empty()) suggestion = nearest(entry.key, names);
+    if (suggestion.empty()) suggestion = elsewhere(entry.key, "");
+    const std::string way_out = suggestion.empty() ? "; keys here: " + join(names, ", ")
+                                                   : ", did you mean " + suggestion + "?";
+    fail_at(entry.place, key_path, "unknown key" + way_out);
+  }
+
+  // The path of the key `name` in a section inside `path`, nearest to it first; "" where there is
+  // none.
+  static std::string elsewhere(const std::string& name, const std::string& path) {
+    std::string best;
+    for (const SchemaRow& row : schema_rows()) {
+      const bool inside = path.empty() || row.path.starts_with(path + ".");
+      const bool same = row.path.ends_with("." + name) && name != "kind";
+      const auto depth = std::ranges::count(row.path, '.');
+      if (inside && same && (best.empty() || depth < std::ranges::count(best, '.'))) {
+        best = row.path;
+      }
+    }
+    return best;
+  }
+
+  [[noreturn]] static void fail_other_kind(const YamlEntry& entry, const std::vector<Key>& keys,
+                                           const std::string& path, const std::string& kind) {
+    std::vector<std::string_view> kinds;
+    for (const Key& key : keys) {
+      if (key.name == entry.key) kinds.insert(kinds.end(), key.kinds.begin(), key.kinds.end());
+    }
+    fail_at(entry.place, path,
+            "does not apply to kind " + kind + ", only to " + join(kinds, ", ") +
+                "; remove it or change the kind");
+  }
+
+  [[noreturn]] static void fail_missing(const YamlNode& node, const Key& key,
+                                        const std::string& path) {
+    fail_at(node.place, child_path(path, key.name),
+            "missing; it is " + expectation(key.type) + " (" + key.doc + ")");
+  }
+
+  Config& config_;
+};
+
+std::string resolved(const std::string& file, const std::string& config_file) {
+  // path.npz:member
+  const std::size_t archive = file.find(".npz:");
+  const std::size_t end = archive == std::string::npos ? file.size() : archive + 4;
+  const std::filesystem::path path(file.substr(0, end));
+  std::error_code ignored;
+  if (file.empty() || path.is_absolute() || std::filesystem::exists(path, ignored)) return file;
+  const auto beside = std::filesystem::path(config_file).parent_path() / path;
+  if (!std::filesystem::exists(beside, ignored)) return file;
+  return beside.lexically_normal().string() + file.substr(end);
+}
+
+void resolve_paths(Config& config) {
+  const auto resolve = [&](auto& data) {
+    data.x = resolved(data.x, config.file);
+    data.y = resolved(data.y, config.file);
+  };
+  if (auto* tabular = std::get_if<TabularData>(&config.data.source)) resolve(*tabular);
+  if (auto* episodes = std::get_if<EpisodesData>(&config.data.source)) resolve(*episodes);
+}
+
+// Where errors in a list item belong, for code that only has the struct.
+void locate_meta_parameters(Config& config, const YamlNode& root) {
+  const YamlEntry* meta = root.find("meta");
+  const YamlEntry* list = meta == nullptr ? nullptr : meta->value.find("parameters");
+  for (std::size_t i = 0; list != nullptr && i < config.meta.parameters.size(); ++i) {
+    const Place& place = list->value.items[i].place;
+    config.meta.parameters[i].where = {place.line, place.column};
+  }
+}
+
+// Derived defaults: those that depend on other keys.
+void resolve_defaults(Config& config) {
+  if (config.meta.eval.steps.empty()) config.meta.eval.steps = {0, config.inner.steps};
+  for (const MetaParameter& parameter : config.meta.parameters) {
+    const bool starts_term = parameter.kind == MetaKind::l2 && !config.inner.l2;
+    if (starts_term) config.inner.l2 = parameter.init;
+  }
+}
+
+std::string read_file(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    throw UserError(path + ": cannot open the config: " + std::strerror(errno) +
+                    "; check the path, which is relative to the current directory");
+  }
+  if (S_ISDIR(status.st_mode)) {
+    throw UserError(path + ": is a directory; name a config file in it");
+  }
+  errno = 0;
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream) {
+    throw UserError(path + ": cannot read the config: " + std::strerror(errno) +
+                    "; check its permissions");
+  }
+  std::string text(kMaxBytes + 1, '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  if (stream.bad()) throw UserError(path + ": cannot read the config: " + std::strerror(errno));
+  if (text.size() > kMaxBytes) {
+    throw UserError(path + ": larger than 1 MiB, which no config is; check the path");
+  }
+  return text;
+}
+
+}  // namespace
+
+Config parse_config(const std::string& text, const std::string& name,
+                    std::span<const std::string> overrides) {
+  YamlNode root = parse_document(text, name);
+  for (const std::string& override_text : overrides) apply_override(root, override_text);
+  Config config;
+  config.file = name;
+  Loader(config).read_root(root);
+  locate_meta_parameters(config, root);
+  resolve_paths(config);
+  check_relations(config);
+  resolve_defaults(config);
+  return config;
+}
+
+Config load_config(const std::string& path, std::span<const std::string> overrides) {
+  return parse_config(read_file(path), path, overrides);
+}
+
+std::string origin(const Config& config, std::string_view path) {
+  for (std::string around(path);;) {
+    const auto found = config.origins.find(around);
+    if (found != config.origins.end()) return found->second + ": " + std::string(path);
+    if (around.empty()) return std::string(path);  // not read from text
+    const std::size_t cut = around.find_last_of(".[");
+    around.resize(cut == std::string::npos ? 0 : cut);
+  }
+}
+
+}  // namespace mixflow

@@ -1,0 +1,196 @@
+#include "config/read.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <system_error>
+
+#include "config/schema.h"
+#include "util/text.h"
+
+namespace mixflow {
+namespace {
+
+using Kind = YamlNode::Kind;
+
+struct Number {
+  enum class State { number, text, too_large } state = State::text;
+  double value = 0;
+};
+
+// YAML 1.2's decimal numbers, .inf and .nan; hexadecimal and the like are text here.
+Number parse_number(std::string_view text) {
+  const bool minus = text.starts_with('-');
+  if (minus || text.starts_with('+')) text.remove_prefix(1);
+  Number number;
+  if (text == ".inf" || text == ".Inf" || text == ".INF") {
+    number = {Number::State::number, std::numeric_limits<double>::infinity()};
+  } else if (text == ".nan" || text == ".NaN" || text == ".NAN") {
+    number = {Number::State::number, std::numeric_limits<double>::quiet_NaN()};
+  } else if (!text.empty() && text.find_first_not_of("0123456789.eE+-") == std::string_view::npos &&
+             text[0] != '+' && text[0] != '-') {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number.value);
+    if (end != text.data() + text.size()) return {};
+    number.state = error == std::errc::result_out_of_range ? Number::State::too_large
+                   : error == std::errc()                  ? Number::State::number
+                                                           : Number::State::text;
+  }
+  if (minus) number.value = -number.value;
+  return number;
+}
+
+Number plain_number(const YamlNode& node) {
+  return node.kind == Kind::scalar && !node.quoted ? parse_number(node.text) : Number{};
+}
+
+// Reads one value; everything that goes wrong ends in `fail`.
+class Reader {
+ public:
+  Reader(const Key& key, const std::string& path, const Value& fallback)
+      : key_(key), path_(path), fallback_(fallback) {}
+
+  [[noreturn]] void fail(const YamlNode& node) const { fail(node, path_, key_.type, ""); }
+
+  // `path` and `type` are those of an item where the key holds several.
+  [[noreturn]] void fail(const YamlNode& node, const std::string& path, const KeyType& type,
+                         const std::string& more) const {
+    fail_at(
+        node.place, path,
+        "expected " + expectation(type) + ", got " + found_text(node) + more + " (" + hint() + ")");
+  }
+
+  Value operator()(const TruthType&, const YamlNode& node) const {
+    if (node.kind == Kind::scalar && !node.quoted) {
+      if (node.text == "true" || node.text == "True" || node.text == "TRUE") return true;
+      if (node.text == "false" || node.text == "False" || node.text == "FALSE") return false;
+    }
+    fail(node);
+  }
+
+  Value operator()(const IntegerType& type, const YamlNode& node) const {
+    return integer(node, path_, type);
+  }
+
+  Value operator()(const NumberType& type, const YamlNode& node) const {
+    return number(node, path_, type);
+  }
+
+  Value operator()(const TextType& type, const YamlNode& node) const {
+    if (node.kind != Kind::scalar || node.text.empty()) fail(node);
+    const auto is_word = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+             c == '.' || c == '_' || c == '-';
+    };
+    const bool bad_word = type.form == TextType::Form::word &&
+                          (!std::ranges::all_of(node.text, is_word) || node.text[0] == '.' ||
+                           node.text[0] == '-' || node.text.size() > 100);
+    if (bad_word) fail(node);
+    return node.text;
+  }
+
+  Value operator()(const ChoiceType& type, const YamlNode& node) const {
+    if (node.kind != Kind::scalar) fail(node);
+    if (std::ranges::find(type.names, node.text) != type.names.end()) return node.text;
+    const std::string_view near = nearest(node.text, type.names);
+    if (near.empty()) fail(node);
+    fail_at(node.place, path_,
+            "unknown value " + in_quotes(node.text) + ", did you mean " + std::string(near) +
+                "? (" + expectation(key_.type) + ")");
+  }
+
+  Value operator()(const RangeType& type, const YamlNode& node) const {
+    if (node.kind != Kind::list || node.items.size() != 2) fail(node);
+    const Range range{number(node.items[0], item_path(path_, 0), {type.each}),
+                      number(node.items[1], item_path(path_, 1), {type.each})};
+    if (range[0] > range[1]) {
+      fail_at(node.place, path_,
+              "the low end " + number_text(range[0]) + " lies above the high end " +
+                  number_text(range[1]) + "; swap them");
+    }
+    return range;
+  }
+
+  Value operator()(const IntegersType& type, const YamlNode& node) const {
+    if (node.kind != Kind::list) fail(node);
+    std::vector<std::int64_t> values;
+    for (const YamlNode& item : node.items) {
+      values.push_back(integer(item, item_path(path_, values.size()), {type.low, type.high}));
+    }
+    return values;
+  }
+
+  Value operator()(const SectionType&, const YamlNode& node) const { fail(node); }
+  Value operator()(const ListType&, const YamlNode& node) const { fail(node); }
+
+ private:
+  std::string hint() const {
+    std::string text = key_.doc;
+    if (!key_.unit.empty()) text += ", in " + key_.unit;
+    if (!std::holds_alternative<std::monostate>(fallback_)) {
+      text += "; default " + yaml_text(fallback_);
+    }
+    return text;
+  }
+
+  double number(const YamlNode& node, const std::string& path, const NumberType& type) const {
+    const Number number = plain_number(node);
+    if (number.state == Number::State::too_large) {
+      fail(node, path, type, ", which is outside the range of a double");
+    }
+    if (number.state == Number::State::text) {
+      const bool quotes = node.quoted && parse_number(node.text).state == Number::State::number;
+      fail(node, path, type, quotes ? ", which is text; remove the quotes" : "");
+    }
+    if (!type.in.contains(number.value)) {
+      fail(node, path, type, std::isfinite(number.value) ? "" : ", which is not finite");
+    }
+    return number.value;
+  }
+
+  // 1e4 and 3.0 are integers too.
+  std::int64_t integer(const YamlNode& node, const std::string& path,
+                       const IntegerType& type) const {
+    const Number number = plain_number(node);
+    const bool too_large =
+        number.state == Number::State::too_large ||
+        (number.state == Number::State::number && number.value > static_cast<double>(type.high));
+    if (too_large) fail(node, path, type, ", which is more than " + std::to_string(type.high));
+    const bool fits = number.state == Number::State::number &&
+                      number.value >= static_cast<double>(type.low) &&
+                      number.value == std::floor(number.value);
+    if (!fits) fail(node, path, type, "");
+    return static_cast<std::int64_t>(number.value);
+  }
+
+  const Key& key_;
+  const std::string& path_;
+  const Value& fallback_;
+};
+
+}  // namespace
+
+std::string found_text(const YamlNode& node) {
+  switch (node.kind) {
+    case Kind::null:
+      return "nothing";
+    case Kind::list:
+      return node.items.empty() ? "an empty list"
+                                : "a list of " + std::to_string(node.items.size());
+    case Kind::map:
+      return "a section";
+    case Kind::scalar:
+      break;
+  }
+  const bool bare = plain_number(node).state != Number::State::text ||
+                    (!node.quoted && (node.text == "true" || node.text == "false"));
+  return bare && node.text.size() <= 40 ? node.text : in_quotes(node.text);
+}
+
+Value read_value(const Key& key, const YamlNode& node, const std::string& path,
+                 const Value& fallback) {
+  if (node.kind == Kind::null && key.nullable) return {};
+  const Reader reader(key, path, fallback);
+  return std::visit([&](const auto& type) { return reader(type, node); }, key.type);
+}
+
+}  // namespace mixflow

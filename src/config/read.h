@@ -1,0 +1,19 @@
+// One YAML value read as what its key expects.
+#pragma once
+
+#include <string>
+
+#include "config/key.h"
+#include "config/yaml.h"
+
+namespace mixflow {
+
+// The value of a key that is neither a section nor a list. Throws UserError "<place>: <path>:
+// expected .., got .. (what the key is; its default)".
+Value read_value(const Key& key, const YamlNode& node, const std::string& path,
+                 const Value& fallback);
+
+// What stands in `node`, for messages: 3, "fast", a list, nothing, ..
+std::string found_text(const YamlNode& node);
+
+}  // namespace mixflow

@@ -1,0 +1,350 @@
+#include "config/schema.h"
+
+namespace mixflow {
+namespace {
+
+using Form = TextType::Form;
+
+// Intervals that several keys share.
+constexpr Interval kAny{};
+constexpr Interval kAnyOrInfinite{.infinite = true};
+constexpr Interval kPositive{.low = 0, .low_open = true};
+constexpr Interval kNotNegative{.low = 0};
+constexpr Interval kUnit{.low = 0, .high = 1};
+constexpr Interval kBelowOne{.low = 0, .high = 1, .high_open = true};
+constexpr Interval kInsideUnit{.low = 0, .high = 1, .low_open = true, .high_open = true};
+
+// A field of the kind of data that DataConfig holds.
+template <class Source, class Field>
+auto of(Field Source::*field) {
+  return [field](DataConfig& data) -> Field& { return std::get<Source>(data.source).*field; };
+}
+
+std::string data_kind(const DataConfig& data) { return data.kind; }
+
+void set_data_kind(DataConfig& data, const std::string& kind) {
+  data.kind = kind;
+  if (kind == "sinusoid") {
+    data.source = SinusoidData{};
+  } else if (kind == "episodes") {
+    data.source = EpisodesData{};
+  } else {
+    data.source = TabularData{};
+  }
+}
+
+// digits and mnist are tabular with files and a normalisation of their own.
+void add_tabular_files(Keys<DataConfig>& keys) {
+  const auto x = of(&TabularData::x), y = of(&TabularData::y);
+  keys.text("x", x, Form::path, "examples, one per row: .npy, .npz:member or .csv")
+      .when({"tabular"})
+      .must()
+      .also({"inputs", "features", "file", "path"});
+  keys.text("y", y, Form::path, "targets: .npy or .npz:member; for a .csv, target_column instead")
+      .when({"tabular"})
+      .also({"labels", "targets"});
+  keys.text("target_column", of(&TabularData::target_column), Form::any,
+            "name of the column of the .csv that holds the targets")
+      .when({"tabular"})
+      .also({"target_col", "label_column"});
+  for (const std::string_view kind : {"digits", "mnist"}) {
+    const std::string base = "data/" + std::string(kind);
+    keys.text("x", x, Form::path, "images, written by scripts/fetch_data.sh " + std::string(kind))
+        .when({kind})
+        .otherwise(base + "_x.npy");
+    keys.text("y", y, Form::path, "labels, written by scripts/fetch_data.sh " + std::string(kind))
+        .when({kind})
+        .otherwise(base + "_y.npy");
+  }
+  keys.choice("target", of(&TabularData::target), "what the targets are").when({"tabular"});
+}
+
+void add_tabular(Keys<DataConfig>& keys) {
+  add_tabular_files(keys);
+  const std::vector<std::string_view> normalizations{"none", "standard", "unit"};
+  const std::string normalize_doc =
+      "scaling of x: standard (mean 0, deviation 1 on the training rows) or unit (largest "
+      "magnitude "
+      "1)";
+  keys.choice("normalize", of(&TabularData::normalize), normalizations, normalize_doc)
+      .when({"tabular"});
+  keys.choice("normalize", of(&TabularData::normalize), normalizations, normalize_doc)
+      .when({"digits", "mnist"})
+      .otherwise("unit");
+  keys.choice("normalize", of(&EpisodesData::normalize), normalizations, normalize_doc)
+      .when({"episodes"});
+  keys.number("validation", of(&TabularData::validation), kInsideUnit,
+              "share of the rows that the outer loss sees")
+      .when({"tabular", "digits", "mnist"});
+  keys.number("test", of(&TabularData::test), kBelowOne, "share of the rows kept for evaluation")
+      .when({"tabular", "digits", "mnist"});
+  keys.choice("split", of(&TabularData::split), {"random", "ordered"},
+              "rows drawn by the seed, or taken as they come: training, validation, test")
+      .when({"tabular", "digits", "mnist"});
+  keys.integer("batch", of(&TabularData::batch), 0,
+               "training examples per inner step; 0: all of them in every step")
+      .when({"tabular", "digits", "mnist"})
+      .in("examples")
+      .also({"batch_size"});
+  keys.integer("outer_batch", of(&TabularData::outer_batch), 0,
+               "validation examples per outer loss; 0: all of them")
+      .when({"tabular", "digits", "mnist"})
+      .in("examples");
+}
+
+std::vector<Key> data_keys() {
+  Keys<DataConfig> keys;
+  keys.custom_choice("kind", {"sinusoid", "tabular", "digits", "mnist", "episodes"}, data_kind,
+                     set_data_kind, "where tasks come from")
+      .must()
+      .also({"type", "name", "dataset"});
+  keys.integer("shots", of(&SinusoidData::shots), 1, "support examples per task (K)")
+      .when({"sinusoid"})
+      .in("examples")
+      .also({"k", "K", "k_shot"});
+  keys.integer("queries", of(&SinusoidData::queries), 1, "query examples per task")
+      .when({"sinusoid"})
+      .in("examples")
+      .also({"query"});
+  keys.range("amplitude", of(&SinusoidData::amplitude), kAny, "A of y = A sin(w x - phase)")
+      .when({"sinusoid"});
+  keys.range("phase", of(&SinusoidData::phase), kAny, "phase of y = A sin(w x - phase)")
+      .when({"sinusoid"})
+      .in("radians");
+  keys.range("frequency", of(&SinusoidData::frequency), kAny, "w of y = A sin(w x - phase)")
+      .when({"sinusoid"});
+  keys.range("x", of(&SinusoidData::x), kAny, "where x is drawn from").when({"sinusoid"});
+  add_tabular(keys);
+  keys.text("x", of(&EpisodesData::x), Form::path, "examples, one per row: .npy or .npz:member")
+      .when({"episodes"})
+      .must();
+  keys.text("y", of(&EpisodesData::y), Form::path, "labels: .npy or .npz:member")
+      .when({"episodes"})
+      .must();
+  keys.integer("ways", of(&EpisodesData::ways), 2, "classes per task")
+      .when({"episodes"})
+      .also({"way", "n_way"});
+  keys.integer("shots", of(&EpisodesData::shots), 1, "support examples per class")
+      .when({"episodes"})
+      .in("examples");
+  keys.integer("queries", of(&EpisodesData::queries), 1, "query examples per class")
+      .when({"episodes"})
+      .in("examples");
+  keys.integers("train_classes", of(&EpisodesData::train_classes), 0, "[0, 1, 2]",
+                "classes of training tasks; empty: the first 60 % of all")
+      .when({"episodes"});
+  keys.integers("validation_classes", of(&EpisodesData::validation_classes), 0, "[3, 4, 5]",
+                "classes of held-out tasks; empty: the next 20 %")
+      .when({"episodes"});
+  keys.integers("test_classes", of(&EpisodesData::test_classes), 0, "[6, 7, 8]",
+                "classes of test tasks; empty: the last 20 %")
+      .when({"episodes"});
+  return keys.take();
+}
+
+std::vector<Key> model_keys() {
+  Keys<MlpModel> keys;
+  keys.custom_choice(
+          "kind", {"mlp"}, [](const MlpModel&) { return std::string("mlp"); },
+          [](MlpModel&, const std::string&) {}, "the network")
+      .must()
+      .also({"type", "name"});
+  keys.integers("hidden", &MlpModel::hidden, 1, "[40, 40]",
+                "widths of the hidden layers; empty: a linear model")
+      .when({"mlp"})
+      .also({"layers", "widths", "hidden_sizes", "units"});
+  keys.choice("activation", &MlpModel::activation, "between layers")
+      .when({"mlp"})
+      .also({"nonlinearity"});
+  keys.truth("bias", &MlpModel::bias, "whether layers have biases").when({"mlp"});
+  keys.choice("init", &MlpModel::init,
+              "weights: normal with deviation sqrt(1/fan_in) or (he) sqrt(2/fan_in), or zero")
+      .when({"mlp"})
+      .also({"initializer", "initialization"});
+  return keys.take();
+}
+
+std::vector<Key> optimizer_keys() {
+  Keys<OptimizerConfig> keys;
+  keys.choice("kind", &OptimizerConfig::kind, "the update rule").also({"type", "name"});
+  keys.number("lr", &OptimizerConfig::lr, kPositive, "learning rate")
+      .also({"learning_rate", "step_size", "rate", "alpha"});
+  keys.number("momentum", &OptimizerConfig::momentum, kBelowOne, "share of the velocity kept")
+      .when({"momentum", "nesterov"})
+      .also({"mu"});
+  keys.number("beta1", &OptimizerConfig::beta1, kBelowOne, "decay of the mean of gradients")
+      .when({"adam", "adamw"})
+      .also({"betas", "b1"});
+  keys.number("beta2", &OptimizerConfig::beta2, kBelowOne, "decay of the mean of squares")
+      .when({"adam", "adamw"})
+      .also({"b2"});
+  keys.number("beta2", &OptimizerConfig::beta2, kBelowOne, "decay of the mean of squares")
+      .when({"rmsprop"})
+      .otherwise(0.9)
+      .also({"rho", "decay", "alpha"});
+  keys.number("eps", &OptimizerConfig::eps, kNotNegative, "added outside the square root")
+      .when({"adam", "adamw", "rmsprop"})
+      .also({"epsilon"});
+  keys.number("eps_root", &OptimizerConfig::eps_root, kNotNegative,
+              "added inside the square root: keeps its derivative finite at 0")
+      .when({"adam", "adamw", "rmsprop"})
+      .also({"epsilon_root"});
+  keys.number("weight_decay", &OptimizerConfig::weight_decay, kNotNegative,
+              "decoupled decay of the weights")
+      .when({"adamw"})
+      .also({"decay", "wd"});
+  return keys.take();
+}
+
+std::vector<Key> inner_keys() {
+  Keys<InnerConfig> keys;
+  keys.choice("loss", &InnerConfig::loss, "loss of the inner and the outer problem")
+      .also({"objective"});
+  keys.integer("steps", &InnerConfig::steps, 1, "inner steps per task (T)")
+      .in("steps")
+      .also({"unroll", "T", "iterations", "num_steps"});
+  keys.integer("window", &InnerConfig::window, 0,
+               "differentiate the last K of the T steps only; 0: all")
+      .in("steps")
+      .also({"truncation", "K", "truncate"});
+  keys.number("l2", &InnerConfig::l2, kNotNegative,
+              "h of the term 1/2 sum h w^2 of the inner loss; null: no such term")
+      .also({"weight_decay", "regularization", "ridge"});
+  keys.section("optimizer", &InnerConfig::optimizer, optimizer_keys(), "the inner update rule")
+      .also({"optimiser", "optim", "opt"});
+  return keys.take();
+}
+
+std::vector<Key> meta_parameter_keys() {
+  Keys<MetaParameter> keys;
+  keys.choice("kind", &MetaParameter::kind, "what is learned").must().also({"type", "name"});
+  keys.choice("granularity", &MetaParameter::granularity,
+              "one value for all, per weight tensor, per weight, or per inner step")
+      .when({"lr", "momentum", "beta1", "beta2", "weight_decay", "l2"});
+  keys.choice("transform", &MetaParameter::transform,
+              "the hyper-parameter is transform(eta); the meta-optimiser moves eta")
+      .when({"lr", "momentum", "beta1", "beta2", "weight_decay", "l2"});
+  keys.range("bounds", &MetaParameter::bounds, kAnyOrInfinite,
+             "eta is put back into them after each meta-step; null: none")
+      .also({"clip", "limits", "range"});
+  keys.number("init", &MetaParameter::init, kAny,
+              "start of the hyper-parameter; null: its value under inner")
+      .when({"lr", "momentum", "beta1", "beta2", "weight_decay", "l2"})
+      .also({"start", "initial", "value"});
+  return keys.take();
+}
+
+std::vector<Key> schedule_keys() {
+  Keys<Schedule> keys;
+  keys.choice("kind", &Schedule::kind, "shape of the meta learning rate over time").also({"type"});
+  keys.integer("warmup", &Schedule::warmup, 0, "linear rise from 0 at the start")
+      .in("meta-steps")
+      .also({"warmup_steps"});
+  keys.number("final_fraction", &Schedule::final_fraction, kUnit,
+              "last rate as a fraction of the first")
+      .when({"cosine"})
+      .also({"final", "alpha", "end"});
+  keys.integer("every", &Schedule::every, 1, "between two reductions")
+      .when({"step"})
+      .in("meta-steps")
+      .also({"step_size", "period"});
+  keys.number("factor", &Schedule::factor, {.low = 0, .high = 1, .low_open = true},
+              "what each reduction multiplies the rate by")
+      .when({"step"})
+      .also({"gamma", "decay"});
+  return keys.take();
+}
+
+std::vector<Key> eval_keys() {
+  Keys<EvalConfig> keys;
+  keys.integer("every", &EvalConfig::every, 0,
+               "between evaluations; 0: only before and after training")
+      .in("meta-steps")
+      .also({"interval", "period"});
+  keys.integer("tasks", &EvalConfig::tasks, 1, "held-out tasks (repetitions where there is one)")
+      .in("tasks");
+  keys.integers("steps", &EvalConfig::steps, 0, "[0, 1, 5]",
+                "numbers of inner steps after which to report; empty: 0 and inner.steps");
+  return keys.take();
+}
+
+std::vector<Key> meta_keys() {
+  Keys<MetaConfig> keys;
+  keys.list("parameters", &MetaConfig::parameters, meta_parameter_keys(), "what is learned")
+      .must()
+      .also({"params", "parameter", "meta_parameters"});
+  keys.section("optimizer", &MetaConfig::optimizer, optimizer_keys(), "the meta-update rule")
+      .also({"optimiser", "optim", "opt"});
+  keys.section("schedule", &MetaConfig::schedule, schedule_keys(),
+               "how the meta learning rate changes")
+      .also({"lr_schedule", "scheduler"});
+  keys.number("clip_norm", &MetaConfig::clip_norm, kNotNegative,
+              "largest global norm of the meta-gradient; 0: any")
+      .also({"clip", "max_norm", "grad_clip"});
+  keys.integer("batch", &MetaConfig::batch, 1, "tasks per meta-step (N)")
+      .in("tasks")
+      .also({"batch_size", "tasks"});
+  keys.integer("steps", &MetaConfig::steps, 1, "length of the training")
+      .in("meta-steps")
+      .also({"iterations", "epochs", "num_steps"});
+  keys.section("eval", &MetaConfig::eval, eval_keys(), "evaluation on held-out tasks")
+      .also({"evaluation", "validation"});
+  keys.integer("checkpoint_every", &MetaConfig::checkpoint_every, 1, "between checkpoints")
+      .in("meta-steps")
+      .also({"checkpoint", "save_every"});
+  return keys.take();
+}
+
+std::vector<Key> remat_keys() {
+  Keys<RematConfig> keys;
+  keys.truth("step", &RematConfig::step, "keep only the carried state of each inner step");
+  keys.truth("block", &RematConfig::block, "keep only the input of each block");
+  keys.truth("save_inner_grads", &RematConfig::save_inner_grads,
+             "keep the inner gradients, so that steps are not differentiated twice");
+  return keys.take();
+}
+
+std::vector<Key> gradient_keys() {
+  Keys<GradientConfig> keys;
+  keys.choice("mode", &GradientConfig::mode, "how the meta-gradient is computed")
+      .also({"kind", "estimator"});
+  keys.section("remat", &GradientConfig::remat, remat_keys(), "what is recomputed, not kept")
+      .also({"rematerialisation", "rematerialization", "checkpointing"});
+  keys.integer("chunk", &GradientConfig::chunk, 0,
+               "tasks computed together; divides meta.batch; 0: chosen from sizes")
+      .in("tasks");
+  keys.number("finite_difference_eps", &GradientConfig::finite_difference_eps, kPositive,
+              "relative step of central differences")
+      .also({"fd_eps", "eps"});
+  return keys.take();
+}
+
+std::vector<Key> config_keys() {
+  Keys<Config> keys;
+  keys.text("name", &Config::name, Form::word, "names the run and its directory");
+  keys.integer("seed", &Config::seed, 0, "seeds everything random").also({"random_seed"});
+  keys.choice("precision", &Config::precision, "type of all arithmetic").also({"dtype"});
+  keys.integer("threads", &Config::threads, 0, "worker threads; 0: all cores")
+      .in("threads")
+      .also({"cores", "num_threads", "jobs"});
+  keys.section("data", &Config::data, data_keys(), "where tasks come from")
+      .must()
+      .also({"dataset", "task"});
+  keys.section("model", &Config::model, model_keys(), "the network").must().also({"network"});
+  keys.section("inner", &Config::inner, inner_keys(), "the inner problem: one task");
+  keys.section("meta", &Config::meta, meta_keys(), "the outer problem: what is learned, and how")
+      .must()
+      .also({"outer"});
+  keys.section("gradient", &Config::gradient, gradient_keys(), "the meta-gradient")
+      .also({"grad", "gradients"});
+  return keys.take();
+}
+
+}  // namespace
+
+const std::vector<Key>& schema() {
+  static const std::vector<Key> keys = config_keys();
+  return keys;
+}
+
+}  // namespace mixflow

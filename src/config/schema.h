@@ -1,0 +1,33 @@
+// The table of every configuration key, and what is printed from it.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/key.h"
+
+namespace mixflow {
+
+// The keys of Config, sections inside.
+const std::vector<Key>& schema();
+
+// One row of the schema: a key that is not a section, under one kind of the section it stands in.
+struct SchemaRow {
+  std::string path;  // inner.optimizer.lr; list items: meta.parameters[].kind
+  const Key* key;
+  Value fallback;  // the default; monostate where there is none
+};
+std::vector<SchemaRow> schema_rows();
+
+// The table for people, one line per key; for `--schema`.
+std::string schema_text();
+
+// JSON Schema, draft 2020-12: for editors and other tools.
+nlohmann::json json_schema();
+
+// A value as YAML (flow style; it reads back as the same value).
+std::string yaml_text(const Value& value);
+
+}  // namespace mixflow

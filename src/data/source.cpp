@@ -1,0 +1,27 @@
+#include "data/source.h"
+
+#include "data/episodes.h"
+#include "data/sinusoid.h"
+#include "data/tabular.h"
+
+namespace mixflow {
+
+namespace {
+
+std::unique_ptr<TaskSource> make(const SinusoidData& data, const Config& config) {
+  return make_sinusoid(data, config);
+}
+std::unique_ptr<TaskSource> make(const TabularData& data, const Config& config) {
+  return make_tabular(data, config);
+}
+std::unique_ptr<TaskSource> make(const EpisodesData& data, const Config& config) {
+  return make_episodes(data, config);
+}
+
+}  // namespace
+
+std::unique_ptr<TaskSource> make_source(const Config& config) {
+  return std::visit([&](const auto& data) { return make(data, config); }, config.data.source);
+}
+
+}  // namespace mixflow

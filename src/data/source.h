@@ -1,0 +1,54 @@
+// Where tasks come from. A source is stateless between calls: what it writes depends on (seed,
+// split, step) alone, so a resumed run sees the same data as an uninterrupted one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "graph/graph.h"
+
+namespace mixflow {
+
+// One tensor of a batch of examples: x [B, features..], y [B, outputs] or labels i32 [B].
+struct Field {
+  std::string name;  // x, y
+  DType dtype;       // i32, or f32 standing for the experiment's precision
+  Shape shape;       // of ONE example, without B: {1}, {64}; {} for a label
+};
+
+enum class Split : std::uint8_t { train, validation, test };
+
+class TaskSource {
+ public:
+  virtual ~TaskSource() = default;
+
+  virtual std::vector<Field> fields() const = 0;
+  virtual std::int64_t inner_batch() const = 0;  // B of the inner loss
+  // B of the outer loss. A tabular source trains on batches but evaluates on whole splits, so it
+  // may differ between splits.
+  virtual std::int64_t outer_batch(Split split) const = 0;
+  virtual bool same_batch_every_step() const = 0;  // T axis 1: every inner step sees the same batch
+  // Width of the model's output: regression targets, or number of classes (1 for bce).
+  virtual std::int64_t output_width() const = 0;
+
+  // Writes the tasks of one meta-step, field by field, in the order of fields():
+  //   inner[f]  [tasks, steps or 1, B, ..]     outer[f]  [tasks, B_outer, ..]
+  // as float (f32), double (f64) or int32, as `precision` and the field say. `index` counts
+  // meta-steps (or evaluations); train and held-out splits never share randomness. Allocates
+  // nothing.
+  virtual void fill(Split split, std::uint64_t index, std::int64_t tasks, std::int64_t steps,
+                    Precision precision, std::span<std::byte* const> inner,
+                    std::span<std::byte* const> outer) const = 0;
+};
+
+// Builds the source that `config.data` describes; reads its files. Targets are checked against
+// config.inner.loss. Throws UserError naming the file, what was found (shape, dtype, NaN at row and
+// column) and what was expected.
+std::unique_ptr<TaskSource> make_source(const Config& config);
+
+}  // namespace mixflow

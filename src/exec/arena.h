@@ -1,0 +1,31 @@
+// Memory straight from the kernel: one mapping, touched once at the start, never grown.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mixflow {
+
+class Arena {
+ public:
+  enum class Kind : std::uint8_t {
+    touched,  // readable and writable, every page faulted in now
+    zeros,    // read-only zeros: costs address space, not memory
+  };
+  // Throws RunError if the system has not that much memory.
+  Arena(std::int64_t bytes, Kind kind);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  std::byte* data() const { return data_; }
+  std::int64_t bytes() const { return bytes_; }
+  // From now on a write is a fault (checked runs), or is allowed again.
+  void set_read_only(bool read_only);
+
+ private:
+  std::byte* data_ = nullptr;
+  std::int64_t bytes_ = 0;
+};
+
+}  // namespace mixflow

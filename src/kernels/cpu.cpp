@@ -1,0 +1,240 @@
+#include "kernels/cpu.h"
+
+#include <omp.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+#include "kernels/onednn.h"
+#include "kernels/small_gemm.h"
+
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
+namespace mixflow {
+namespace {
+
+const std::string kSys = "/sys/devices/system/cpu/cpu";
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// Value of the first "key : value" line of /proc/cpuinfo.
+std::string cpuinfo_value(std::string_view key) {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const std::size_t colon = line.find(':');
+    if (line.starts_with(key) && colon != std::string::npos) {
+      return line.substr(std::min(colon + 2, line.size()));
+    }
+  }
+  return {};
+}
+
+cpu_set_t mask_of(const std::vector<int>& cpus) {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  for (const int cpu : cpus) CPU_SET(static_cast<std::size_t>(cpu), &mask);
+  return mask;
+}
+
+struct Cpus {
+  std::vector<int> list;
+  int cores = 0;  // the first so many are on different physical cores
+};
+
+Cpus read_cpus() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  if (sched_getaffinity(0, sizeof(mask), &mask) != 0) CPU_SET(0, &mask);
+  Cpus cpus;
+  std::vector<int> siblings;
+  std::set<std::string> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(static_cast<std::size_t>(cpu), &mask)) continue;
+    const std::string topology = kSys + std::to_string(cpu) + "/topology/";
+    std::string core =
+        first_line(topology + "physical_package_id") + ":" + first_line(topology + "core_id");
+    if (core == ":") core += std::to_string(cpu);
+    (cores.insert(core).second ? cpus.list : siblings).push_back(cpu);
+  }
+  cpus.cores = static_cast<int>(cpus.list.size());
+  cpus.list.insert(cpus.list.end(), siblings.begin(), siblings.end());
+  return cpus;
+}
+
+const Cpus& cpus() {
+  static const Cpus kCpus = read_cpus();
+  return kCpus;
+}
+
+// CPUs' worth of time that the container may use, or 0 for no limit ("max 100000" or "150000
+// 100000").
+int cgroup_quota() {
+  std::string group = first_line("/proc/self/cgroup");
+  group = group.starts_with("0::") ? group.substr(3) : "";
+  for (const std::string& path :
+       {"/sys/fs/cgroup" + group + "/cpu.max", std::string("/sys/fs/cgroup/cpu.max")}) {
+    std::istringstream line(first_line(path));
+    double quota = 0;
+    double period = 0;
+    if (line >> quota >> period && period > 0)
+      return std::max(1, static_cast<int>(std::ceil(quota / period)));
+  }
+  return 0;
+}
+
+// "48K", "2M"
+std::int64_t parse_size(const std::string& text) {
+  char* end = nullptr;
+  const std::int64_t number = std::strtoll(text.c_str(), &end, 10);
+  if (*end == 'K') return number << 10;
+  if (*end == 'M') return number << 20;
+  return number;
+}
+
+std::int64_t cache_bytes(const std::string& level) {
+  for (int i = 0; i < 8; ++i) {
+    const std::string cache =
+        kSys + std::to_string(cpus().list[0]) + "/cache/index" + std::to_string(i) + "/";
+    if (first_line(cache + "level") == level && first_line(cache + "type") != "Instruction") {
+      return parse_size(first_line(cache + "size"));
+    }
+  }
+  return 0;
+}
+
+std::string features() {
+  constexpr std::array<std::string_view, 18> kTold = {
+      "sse4_2",      "avx2",        "fma",         "avx_vnni", "avx512f",  "avx512bw",
+      "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd",
+      "asimddp",     "bf16",        "i8mm",        "sve",      "sve2",     "sme"};
+  std::string flags = cpuinfo_value("flags");
+  if (flags.empty()) flags = cpuinfo_value("Features");  // Arm
+  std::istringstream words(flags);
+  std::string told;
+  for (std::string word; words >> word;) {
+    if (std::ranges::find(kTold, word) == kTold.end()) continue;
+    told += (told.empty() ? "" : " ") + word;
+  }
+  return told;
+}
+
+void flush_denormals_here() {
+#if defined(__SSE2__)
+  _mm_setcsr(_mm_getcsr() | 0x8040);  // flush to zero, denormals are zero
+#elif defined(__aarch64__)
+  std::uint64_t fpcr = 0;
+  asm volatile("mrs %0, fpcr" : "=r"(fpcr));
+  asm volatile("msr fpcr, %0" : : "r"(fpcr | (std::uint64_t{1} << 24)));
+#endif
+}
+
+// Seconds of the fastest of the runs that fit into `seconds`.
+template <class Run>
+double fastest(double seconds, const Run& run) {
+  using Clock = std::chrono::steady_clock;
+  const auto elapsed = [](Clock::time_point from) {
+    return std::chrono::duration<double>(Clock::now() - from).count();
+  };
+  run();
+  double best = 1e9;
+  for (const auto start = Clock::now(); elapsed(start) < seconds;) {
+    const auto begin = Clock::now();
+    run();
+    best = std::min(best, elapsed(begin));
+  }
+  return best;
+}
+
+}  // namespace
+
+const std::vector<int>& usable_cpus() { return cpus().list; }
+
+int usable_cores() {
+  const int quota = cgroup_quota();
+  return quota > 0 ? std::min(quota, cpus().cores) : cpus().cores;
+}
+
+void bind_threads(int threads) {
+  const std::vector<int>& list = usable_cpus();
+#pragma omp parallel num_threads(threads)
+  {
+    const auto thread = static_cast<std::size_t>(omp_get_thread_num());
+    const cpu_set_t mask = mask_of({list[thread % list.size()]});
+    sched_setaffinity(0, sizeof(mask), &mask);  // where it is forbidden, threads stay as they are
+  }
+}
+
+void unbind_thread() {
+  const cpu_set_t mask = mask_of(usable_cpus());
+  sched_setaffinity(0, sizeof(mask), &mask);
+}
+
+void set_flush_denormals(int threads) {
+  flush_denormals_here();
+#pragma omp parallel num_threads(threads)
+  flush_denormals_here();
+}
+
+bool flushes_denormals() {
+  volatile float smallest_normal = 1.17549435e-38F;
+  return smallest_normal * 0.5F == 0.0F;
+}
+
+CpuInfo cpu_info() {
+  CpuInfo info;
+  info.name = cpuinfo_value("model name");
+  if (info.name.empty()) info.name = "unknown CPU";
+  info.features = features();
+  info.l1_bytes = cache_bytes("1");
+  info.l2_bytes = cache_bytes("2");
+  info.l3_bytes = cache_bytes("3");
+  info.kernels = gemm_kernels().target;
+  info.onednn = onednn_version();
+  return info;
+}
+
+double measure_matmul_gflops(int threads) {
+  constexpr std::int64_t kSize = 512;
+  constexpr double kFlop = 2.0 * kSize * kSize * kSize;
+  // Rows a little longer than 512: a stride of 2 KiB would measure cache conflicts.
+  constexpr std::int64_t kStride = kSize + 16;
+  const std::vector<float> a(kSize * kStride, 1.0F);
+  const std::vector<float> b(kSize * kStride, 0.5F);
+  std::vector<float> c(kSize * kStride);
+  const double library = fastest(0.1, [&] {
+    sgemm(false, false, kSize, kSize, kSize, a.data(), kStride, b.data(), kStride, 0.0F, c.data(),
+          kStride, threads);
+  });
+  const GemmKernels& own = gemm_kernels();
+  const double ours = fastest(0.1, [&] {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int part = 0; part < threads; ++part) {
+      const std::int64_t first = kSize * part / threads;
+      const std::int64_t last = kSize * (part + 1) / threads;
+      const GemmSlice slice{a.data() + first * kStride, b.data(), kStride, 1, kStride,
+                            own.panel_columns(kSize),   kSize};
+      if (last > first)
+        own.multiply(&slice, 1, last - first, kSize, nullptr, 0, c.data() + first * kStride,
+                     kStride);
+    }
+  });
+  return kFlop / std::min(library, ours) * 1e-9;
+}
+
+}  // namespace mixflow

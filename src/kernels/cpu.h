@@ -1,0 +1,49 @@
+// The machine that mixflow runs on, and the settings of its threads. Linux.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mixflow {
+
+// The CPUs that this process may run on, one thread of every physical core first, then their
+// siblings. From the affinity mask at the first call in the process (bind_threads narrows the masks
+// of threads, not this list).
+const std::vector<int>& usable_cpus();
+
+// How many threads are worth starting: physical cores among usable_cpus(), no more than the
+// container's CPU quota.
+int usable_cores();
+
+// Binds OpenMP thread i of a team of `threads` to usable_cpus()[i], in turn if there are more
+// threads than CPUs. Unbound threads that wait by spinning end up on one core and stall each other.
+// Processes started afterwards by a bound thread inherit its one CPU: undo that in the child with
+// unbind_thread().
+void bind_threads(int threads);
+// Lets the calling thread run on all usable_cpus() again.
+void unbind_thread();
+
+// Makes the calling thread and OpenMP's threads treat denormal numbers as zero, in and out:
+// products of denormals are 200 times slower. The setting belongs to each thread, so main alone
+// does not reach the others.
+void set_flush_denormals(int threads);
+// Whether the calling thread does so.
+bool flushes_denormals();
+
+struct CpuInfo {
+  std::string name;
+  std::string features;       // the instruction sets that matter for kernels, space-separated
+  std::int64_t l1_bytes = 0;  // data, per core; 0: unknown
+  std::int64_t l2_bytes = 0;
+  std::int64_t l3_bytes = 0;
+  std::string kernels;  // Highway's name of the instruction set that our kernels use
+  std::string onednn;   // its version
+};
+CpuInfo cpu_info();
+
+// Best speed of an f32 product of 512×512 matrices on `threads` threads, in GFLOP/s, the better of
+// oneDNN's and our own kernels. Takes about 0.2 s. For `info` and as the denominator of MFU.
+double measure_matmul_gflops(int threads);
+
+}  // namespace mixflow

@@ -1,0 +1,358 @@
+#include "kernels/gemm.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "kernels/onednn.h"
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+// Terms of one pass over C: a tile's rows of A (8 × kPassDepth floats) stay in the first-level
+// cache, a panel of B (kPassDepth × 64) in the second.
+constexpr std::int64_t kPassDepth = 1024;
+constexpr int kPassSlices = 8;
+// Below this, waking the other threads costs more than they save (a parallel region is about a
+// microsecond).
+constexpr std::int64_t kParallelFlop = 2'000'000;
+
+const float* floats(const std::byte* p) { return reinterpret_cast<const float*>(p); }
+float* floats(std::byte* p) { return reinterpret_cast<float*>(p); }
+
+// A product with everything resolved: strides in floats, and which inputs it reads.
+struct Product {
+  std::int64_t k;
+  bool trans_a, trans_b;
+  std::int64_t a_batch, b_batch;
+  std::size_t a_input, b_input;
+};
+
+// The shape after normalisation. n == 1 has been turned into m == 1 (the same bytes, C being one
+// row then), so that vectors lie along C; factors that are vectors are never transposed.
+struct Problem {
+  std::int64_t batch, m, n;
+  std::vector<Product> products;
+  std::size_t z_input = 0;
+  bool add_z;
+  int threads;
+  const GemmKernels* kernels;
+
+  std::int64_t size() const { return m * n; }
+};
+
+Problem normalise(const GemmShape& shape) {
+  Problem p{shape.batch,
+            shape.m,
+            shape.n,
+            {},
+            shape.products.size() * 2,
+            shape.add_z,
+            std::max(shape.threads, 1),
+            shape.kernels != nullptr ? shape.kernels : &gemm_kernels()};
+  const bool swap = shape.n == 1 && shape.m > 1;
+  if (swap) std::swap(p.m, p.n);
+  for (std::size_t i = 0; i < shape.products.size(); ++i) {
+    const GemmProduct& from = shape.products[i];
+    if (from.k == 0) continue;
+    Product to{from.k, from.trans_a, from.trans_b, from.a_batch, from.b_batch, 2 * i, 2 * i + 1};
+    if (to.a_batch < 0) to.a_batch = shape.m * from.k;
+    if (to.b_batch < 0) to.b_batch = from.k * shape.n;
+    if (swap) {  // (A·B)ᵀ = Bᵀ·Aᵀ
+      to.trans_a = !from.trans_b;
+      to.trans_b = !from.trans_a;
+      std::swap(to.a_batch, to.b_batch);
+      std::swap(to.a_input, to.b_input);
+    }
+    if (p.m == 1 || to.k == 1) to.trans_a = false;
+    if (p.n == 1 || to.k == 1) to.trans_b = false;
+    p.products.push_back(to);
+  }
+  return p;
+}
+
+// --- our own kernels -----------------------------------------------------------------------------
+
+class OwnGemm final : public Kernel {
+ public:
+  static std::unique_ptr<Kernel> make(Problem problem) {
+    std::vector<Slice> slices;
+    std::vector<Pass> passes;
+    const bool nt = use_dots(problem);
+    std::int64_t panels = plan(problem, nt, slices, passes);
+    int threads = 1;
+    if (2 * problem.batch * problem.size() * depth(problem) > kParallelFlop)
+      threads = problem.threads;
+    return std::unique_ptr<Kernel>(
+        new OwnGemm(std::move(problem), nt, std::move(slices), std::move(passes), panels, threads));
+  }
+
+  void run(const std::byte* const* in, std::byte* const* out, std::byte* scratch) const override {
+    if (threads_ == 1) {
+      for (std::int64_t b = 0; b < problem_.batch; ++b) rows(in, out, b, 0, problem_.m, scratch);
+      return;
+    }
+    const std::int64_t items = problem_.batch * chunks_;
+    const std::int64_t per_chunk = (problem_.m + chunks_ - 1) / chunks_;
+#pragma omp parallel for num_threads(threads_) schedule(static)
+    for (std::int64_t item = 0; item < items; ++item) {
+      const std::int64_t first = item % chunks_ * per_chunk;
+      const std::int64_t last = std::min(first + per_chunk, problem_.m);
+      if (first < last)
+        rows(in, out, item / chunks_, first, last, scratch + omp_get_thread_num() * thread_bytes_);
+    }
+  }
+
+ private:
+  // How a slice's B gets from memory to the kernel.
+  enum class Feed { plain, copied, turned };
+  struct Slice {
+    GemmSlice strides;  // pointers null
+    std::size_t a_input, b_input;
+    std::int64_t a_batch, b_batch;
+    std::int64_t a_offset, b_offset;
+    std::int64_t b_ld;  // B's row stride in memory
+    Feed feed;
+    std::int64_t scratch_offset;  // of the panels, in floats
+  };
+  struct Pass {
+    std::size_t first, count;
+  };
+
+  OwnGemm(Problem problem, bool nt, std::vector<Slice> slices, std::vector<Pass> passes,
+          std::int64_t panel_floats, int threads)
+      : Kernel(thread_bytes(panel_floats) * threads),
+        problem_(std::move(problem)),
+        slices_(std::move(slices)),
+        passes_(std::move(passes)),
+        nt_(nt),
+        tiling_(problem_.kernels->tiling(problem_.m, problem_.n)),
+        panel_columns_(problem_.kernels->panel_columns(problem_.n)),
+        thread_bytes_(thread_bytes(panel_floats)),
+        threads_(threads),
+        chunks_(problem_.batch % threads == 0 || problem_.batch >= 4 * threads
+                    ? 1
+                    : std::min<std::int64_t>(threads, problem_.m)) {}
+
+  // A multiple of a cache line, and not of a page: threads' panels at equal page offsets would
+  // share cache sets.
+  static std::int64_t thread_bytes(std::int64_t panel_floats) {
+    if (panel_floats == 0) return 0;
+    const std::int64_t bytes = (panel_floats * 4 + 63) / 64 * 64;
+    return bytes % 4096 == 0 ? bytes + 64 : bytes;
+  }
+
+  static std::int64_t depth(const Problem& problem) {
+    std::int64_t sum = 0;
+    for (const Product& product : problem.products) sum += product.k;
+    return sum;
+  }
+
+  // A·Bᵀ as dot products: measured faster than turning B for one row, and for few rows of a B that
+  // leaves the first-level cache.
+  static bool use_dots(const Problem& problem) {
+    return !problem.products.empty() &&
+           std::ranges::all_of(problem.products, [&](const Product& product) {
+             return product.trans_b && !product.trans_a &&
+                    (problem.m == 1 || (problem.m <= 4 && product.k * problem.n >= 32768));
+           });
+  }
+
+  // Cuts the products into slices and passes; returns the floats that the panels of one pass take.
+  static std::int64_t plan(const Problem& problem, bool nt, std::vector<Slice>& slices,
+                           std::vector<Pass>& passes) {
+    const std::int64_t width = problem.kernels->panel_columns(problem.n);
+    const std::int64_t panels = (problem.n + width - 1) / width;
+    std::int64_t room = 0;
+    std::int64_t used = 0;
+    std::int64_t most = 0;
+    passes.push_back({0, 0});
+    for (const Product& product : problem.products) {
+      for (std::int64_t k0 = 0; k0 < product.k; k0 += kPassDepth) {
+        const std::int64_t k = std::min(kPassDepth, product.k - k0);
+        if (passes.back().count == kPassSlices || (passes.back().count > 0 && k > room)) {
+          passes.push_back({slices.size(), 0});
+        }
+        if (passes.back().count == 0) {
+          room = kPassDepth;
+          used = 0;
+        }
+        Slice s{};
+        s.a_input = product.a_input;
+        s.b_input = product.b_input;
+        s.a_batch = product.a_batch;
+        s.b_batch = product.b_batch;
+        s.strides.k = k;
+        s.strides.a_row = product.trans_a ? 1 : product.k;
+        s.strides.a_col = product.trans_a ? problem.m : 1;
+        s.a_offset = k0 * s.strides.a_col;
+        s.b_ld = product.trans_b ? product.k : problem.n;
+        s.b_offset = product.trans_b ? k0 : k0 * problem.n;
+        s.feed = nt || !product.trans_b ? feed_by_rows(problem, nt, k) : Feed::turned;
+        if (s.feed == Feed::plain) {
+          s.strides.b_row = s.b_ld;
+          s.strides.b_panel = width;
+        } else {
+          s.strides.b_row = width;
+          s.strides.b_panel = width * k;
+          s.scratch_offset = used;
+          used += panels * width * k;
+        }
+        room -= k;
+        most = std::max(most, used);
+        slices.push_back(s);
+        ++passes.back().count;
+      }
+    }
+    return most;
+  }
+
+  // Rows of B at a stride of many half-pages fall into few cache sets: worth a copy if it is read
+  // often.
+  static Feed feed_by_rows(const Problem& problem, bool nt, std::int64_t k) {
+    return !nt && problem.n % 512 == 0 && k > 16 && problem.m >= 64 ? Feed::copied : Feed::plain;
+  }
+
+  void rows(const std::byte* const* in, std::byte* const* out, std::int64_t b, std::int64_t first,
+            std::int64_t last, std::byte* scratch) const {
+    float* c = floats(out[0]) + b * problem_.size() + first * problem_.n;
+    const float* z = problem_.add_z
+                         ? floats(in[problem_.z_input]) + b * problem_.size() + first * problem_.n
+                         : nullptr;
+    for (const Pass& pass : passes_) {
+      GemmSlice list[kPassSlices];
+      for (std::size_t i = 0; i < pass.count; ++i) {
+        const Slice& s = slices_[pass.first + i];
+        list[i] = s.strides;
+        list[i].a = floats(in[s.a_input]) + b * s.a_batch + s.a_offset + first * s.strides.a_row;
+        list[i].b = floats(in[s.b_input]) + b * s.b_batch + s.b_offset;
+        if (s.feed != Feed::plain)
+          list[i].b = fill_panels(s, list[i].b, floats(scratch) + s.scratch_offset);
+      }
+      const std::int64_t m = last - first, n = problem_.n;
+      const int count = static_cast<int>(pass.count);
+      if (nt_) {
+        problem_.kernels->multiply_nt(list, count, m, n, z, n, c, n);
+      } else if (m == problem_.m) {
+        problem_.kernels->multiply_tiles(tiling_, list, count, z, n, c, n);
+      } else {
+        problem_.kernels->multiply(list, count, m, n, z, n, c, n);
+      }
+      z = c;
+    }
+  }
+
+  const float* fill_panels(const Slice& s, const float* from, float* to) const {
+    for (std::int64_t col = 0, base = 0; col < problem_.n;
+         col += panel_columns_, base += s.strides.b_panel) {
+      const std::int64_t cols = std::min(panel_columns_, problem_.n - col);
+      if (s.feed == Feed::turned) {
+        problem_.kernels->transpose(from + col * s.b_ld, s.b_ld, cols, s.strides.k, to + base,
+                                    panel_columns_);
+      } else {
+        for (std::int64_t k = 0; k < s.strides.k; ++k) {
+          std::memcpy(to + base + k * panel_columns_, from + k * s.b_ld + col,
+                      static_cast<std::size_t>(cols) * sizeof(float));
+        }
+      }
+    }
+    return to;
+  }
+
+  const Problem problem_;
+  const std::vector<Slice> slices_;
+  const std::vector<Pass> passes_;
+  const bool nt_;
+  const GemmTiling tiling_;  // of all rows
+  const std::int64_t panel_columns_;
+  const std::int64_t thread_bytes_;
+  const int threads_;
+  const std::int64_t chunks_;  // of rows, per batch entry
+};
+
+// --- oneDNN --------------------------------------------------------------------------------------
+
+class LibraryGemm final : public Kernel {
+ public:
+  explicit LibraryGemm(Problem problem)
+      : problem_(std::move(problem)),
+        // Whole entries on one thread each beat entries in turn on all threads, if none is left
+        // idle.
+        by_batch_(problem_.threads > 1 && (problem_.batch % problem_.threads == 0 ||
+                                           problem_.batch >= 4 * problem_.threads)) {}
+
+  void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
+    if (by_batch_) {
+#pragma omp parallel for num_threads(problem_.threads) schedule(static)
+      for (std::int64_t b = 0; b < problem_.batch; ++b) entry(in, out, b, 1);
+    } else {
+      for (std::int64_t b = 0; b < problem_.batch; ++b) entry(in, out, b, problem_.threads);
+    }
+  }
+
+ private:
+  void entry(const std::byte* const* in, std::byte* const* out, std::int64_t b, int threads) const {
+    const std::int64_t m = problem_.m;
+    const std::int64_t n = problem_.n;
+    float* c = floats(out[0]) + b * problem_.size();
+    float beta = 0;
+    if (problem_.add_z) {
+      const float* z = floats(in[problem_.z_input]) + b * problem_.size();
+      if (z != c) std::memcpy(c, z, static_cast<std::size_t>(problem_.size()) * sizeof(float));
+      beta = 1;
+    }
+    for (const Product& p : problem_.products) {
+      sgemm(p.trans_a, p.trans_b, m, n, p.k, floats(in[p.a_input]) + b * p.a_batch,
+            p.trans_a ? m : p.k, floats(in[p.b_input]) + b * p.b_batch, p.trans_b ? p.k : n, beta,
+            c, n, threads);
+      beta = 1;
+    }
+  }
+
+  const Problem problem_;
+  const bool by_batch_;
+};
+
+// Nothing to multiply: C is Z or zero.
+class NoProduct final : public Kernel {
+ public:
+  explicit NoProduct(Problem problem) : problem_(std::move(problem)) {}
+
+  void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
+    const std::size_t bytes =
+        static_cast<std::size_t>(problem_.batch * problem_.size()) * sizeof(float);
+    if (bytes == 0) return;
+    if (!problem_.add_z) {
+      std::memset(out[0], 0, bytes);
+    } else if (in[problem_.z_input] != out[0]) {
+      std::memcpy(out[0], in[problem_.z_input], bytes);
+    }
+  }
+
+ private:
+  const Problem problem_;
+};
+
+}  // namespace
+
+bool gemm_is_small(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return k <= 64 || n <= 64 || m <= 8 || m * n * k < 4'000'000;
+}
+
+std::unique_ptr<Kernel> make_gemm(const GemmShape& shape) {
+  MIXFLOW_CHECK(shape.batch >= 0 && shape.m >= 0 && shape.n >= 0, "gemm: negative size");
+  Problem problem = normalise(shape);
+  if (problem.products.empty() || problem.batch * problem.size() == 0) {
+    return std::make_unique<NoProduct>(std::move(problem));
+  }
+  const bool small = std::ranges::all_of(problem.products, [&](const Product& product) {
+    return gemm_is_small(problem.m, problem.n, product.k);
+  });
+  if (small) return OwnGemm::make(std::move(problem));
+  return std::make_unique<LibraryGemm>(std::move(problem));
+}
+
+}  // namespace mixflow

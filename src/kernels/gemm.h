@@ -1,0 +1,45 @@
+// Products of f32 matrices: C[b] = (sum over products p of op(A_p[b])·op(B_p[b])) + Z[b],
+// row-major, for b < batch.
+//
+// Small and thin shapes run on our own register-tiled kernels (small_gemm.h): nothing is decided,
+// built or allocated when they run. Large ones go to oneDNN's sgemm. Which, how rows are tiled and
+// what is turned or packed into scratch is settled here, once.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels/kernel.h"
+#include "kernels/small_gemm.h"
+
+namespace mixflow {
+
+struct GemmProduct {
+  std::int64_t k = 0;
+  bool trans_a = false;  // A is stored [k, m] instead of [m, k]
+  bool trans_b = false;  // B is stored [n, k] instead of [k, n]
+  // Elements from one batch entry to the next: -1 dense, 0 the same matrix for all.
+  std::int64_t a_batch = -1;
+  std::int64_t b_batch = -1;
+};
+
+struct GemmShape {
+  std::int64_t batch = 1;
+  std::int64_t m = 0;
+  std::int64_t n = 0;
+  std::vector<GemmProduct> products;
+  bool add_z = false;  // there is a Z, dense like C
+  int threads = 1;     // how many threads one run may use; 1 inside a parallel region
+  // For tests; null: the best for this CPU.
+  const GemmKernels* kernels = nullptr;
+};
+
+// Inputs of the kernel: A_0, B_0, A_1, B_1, .. (, Z); one output C, which may be Z's buffer and no
+// other input's. The same inputs give the same bits in every run, whether or not C is Z's buffer.
+std::unique_ptr<Kernel> make_gemm(const GemmShape& shape);
+
+// Whether a product of this size (of one batch entry) runs on our own kernels rather than on sgemm.
+bool gemm_is_small(std::int64_t m, std::int64_t n, std::int64_t k);
+
+}  // namespace mixflow

@@ -1,0 +1,97 @@
+// Transcendental functions for the tile ops, per SIMD target: Highway's polynomials with their
+// domains closed (overflow, infinities, NaN, large angles) and stable forms built from them.
+// Included once per target.
+#if defined(MIXFLOW_KERNELS_TILE_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MIXFLOW_KERNELS_TILE_MATH_INL_H_
+#undef MIXFLOW_KERNELS_TILE_MATH_INL_H_
+#else
+#define MIXFLOW_KERNELS_TILE_MATH_INL_H_
+#endif
+
+#include <cmath>
+
+#include "hwy/contrib/math/math-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mixflow::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class D, class V>
+HWY_INLINE V tile_exp(D d, V x) {
+  constexpr float kLargest = 88.7228394f;  // log of the largest float
+  const V y = hn::Exp(d, x);
+  const V closed = hn::IfThenElse(hn::Gt(x, hn::Set(d, kLargest)), hn::Inf(d), y);
+  return hn::IfThenElse(hn::IsNaN(x), x, closed);
+}
+
+template <class D, class V>
+HWY_INLINE V tile_log(D d, V x) {
+  const V zero = hn::Zero(d);
+  const V inf = hn::Inf(d);
+  const V at_zero_or_below = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(inf), hn::NaN(d));
+  const V special = hn::IfThenElse(hn::Le(x, zero), at_zero_or_below, x);  // inf and NaN stay
+  const auto regular = hn::And(hn::Gt(x, zero), hn::Lt(x, inf));
+  return hn::IfThenElse(regular, hn::Log(d, x), special);
+}
+
+// tanh |x| = (e^2|x| - 1) / (e^2|x| + 1); beyond 9 it is 1 in float.
+template <class D, class V>
+HWY_INLINE V tile_tanh(D d, V x) {
+  const V sign = hn::And(hn::SignBit(d), x);
+  const V magnitude = hn::Xor(x, sign);
+  const V z = hn::Expm1(d, hn::Add(magnitude, magnitude));
+  const V y = hn::Div(z, hn::Add(z, hn::Set(d, 2.0f)));
+  const V one = hn::Set(d, 1.0f);
+  return hn::Xor(hn::IfThenElse(hn::Gt(magnitude, hn::Set(d, 9.5f)), one, y), sign);
+}
+
+// With e = exp(-|x|), which cannot overflow: 1/(1 + e) for x >= 0, e/(1 + e) below.
+template <class D, class V>
+HWY_INLINE V tile_sigmoid(D d, V x) {
+  const V one = hn::Set(d, 1.0f);
+  const V e = tile_exp(d, hn::Neg(hn::Abs(x)));
+  const V numerator = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one);
+  return hn::Div(numerator, hn::Add(one, e));
+}
+
+// max(x, 0) + log(1 + exp(-|x|))
+template <class D, class V>
+HWY_INLINE V tile_softplus(D d, V x) {
+  const V e = tile_exp(d, hn::Neg(hn::Abs(x)));
+  return hn::Add(hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), x), hn::Log1p(d, e));
+}
+
+// Applies `exact` to each lane.
+template <class D, class V, class F>
+HWY_NOINLINE V tile_by_lane(D d, V x, F exact) {
+  HWY_ALIGN float lanes[HWY_MAX_BYTES / sizeof(float)];
+  hn::Store(x, d, lanes);
+  for (std::size_t i = 0; i < hn::Lanes(d); ++i) lanes[i] = exact(lanes[i]);
+  return hn::Load(d, lanes);
+}
+
+// Highway reduces angles up to 39000 well; larger ones are rare enough for libm.
+inline constexpr float kLargestAngle = 30000.0f;
+
+template <class D, class V>
+HWY_INLINE V tile_sin(D d, V x) {
+  if (HWY_UNLIKELY(!hn::AllTrue(d, hn::Le(hn::Abs(x), hn::Set(d, kLargestAngle))))) {
+    return tile_by_lane(d, x, [](float angle) { return std::sin(angle); });
+  }
+  return hn::Sin(d, x);
+}
+
+template <class D, class V>
+HWY_INLINE V tile_cos(D d, V x) {
+  if (HWY_UNLIKELY(!hn::AllTrue(d, hn::Le(hn::Abs(x), hn::Set(d, kLargestAngle))))) {
+    return tile_by_lane(d, x, [](float angle) { return std::cos(angle); });
+  }
+  return hn::Cos(d, x);
+}
+
+}  // namespace mixflow::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,82 @@
+#include "meta/experiment.h"
+
+#include <algorithm>
+#include <set>
+
+#include "meta/stages.h"
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+// At most this many tasks are evaluated by one run of the eval stage.
+constexpr std::int64_t kEvalBatch = 64;
+
+std::int64_t largest_divisor(std::int64_t n, std::int64_t limit) {
+  std::int64_t divisor = std::min(n, limit);
+  while (n % divisor != 0) --divisor;
+  return divisor;
+}
+
+std::vector<std::int64_t> eval_points(const Config& config) {
+  std::set<std::int64_t> points(config.meta.eval.steps.begin(), config.meta.eval.steps.end());
+  if (points.empty()) points = {0, config.inner.steps};
+  return {points.begin(), points.end()};
+}
+
+std::vector<InitialValue> initial_values(const StageBuilder& stages) {
+  std::vector<InitialValue> initial;
+  for (const EtaTensor& tensor : stages.eta()) initial.push_back(tensor.initial);
+  if (stages.meta_init()) return initial;
+  for (const Parameter& parameter : stages.model().parameters()) {
+    initial.push_back(
+        {"theta." + parameter.name, parameter.init, parameter.deviation, parameter.value});
+  }
+  return initial;
+}
+
+int find_port(const std::vector<Port>& ports, std::string_view name) {
+  const auto it = std::ranges::find(ports, name, &Port::name);
+  return it == ports.end() ? -1 : static_cast<int>(it - ports.begin());
+}
+
+}  // namespace
+
+std::string meta_grad_name(std::string_view eta_name) {
+  return "meta_grad." + std::string(eta_name.substr(std::string_view("eta.").size()));
+}
+
+int Stage::input(std::string_view name) const { return find_port(inputs, name); }
+
+int Stage::output(std::string_view name) const { return find_port(outputs, name); }
+
+Experiment build_experiment(const Config& config, const TaskSource& source, DType dtype) {
+  MIXFLOW_CHECK(is_float(dtype), "an experiment computes in f32 or f64");
+  if (config.meta.parameters.empty()) {
+    throw UserError(
+        (config.file.empty() ? "config" : config.file) +
+        ": meta.parameters: expected at least one meta-parameter, for example {kind: init}");
+  }
+  const StageBuilder stages(config, source, dtype);
+  Experiment experiment;
+  experiment.config = config;
+  experiment.dtype = dtype;
+  for (const EtaTensor& tensor : stages.eta()) {
+    experiment.eta.push_back({tensor.name, Role::eta, {dtype, tensor.shape}});
+  }
+  experiment.initial = initial_values(stages);
+  experiment.train = stages.train();
+  experiment.grad = stages.grad();
+  experiment.objective = stages.objective();
+  const std::vector<std::int64_t> points = eval_points(config);
+  experiment.config.meta.eval.steps = points;
+  experiment.eval_batch =
+      largest_divisor(std::max<std::int64_t>(config.meta.eval.tasks, 1), kEvalBatch);
+  experiment.eval = stages.eval(experiment.eval_batch, points);
+  experiment.inner_loss = stages.inner_loss();
+  experiment.theta_size = stages.model().size();
+  experiment.model_flop = stages.model_flop();
+  return experiment;
+}
+
+}  // namespace mixflow

@@ -1,0 +1,42 @@
+// Meta-parameters: which tensors eta consists of, how they start, and the transform between eta and
+// the hyper-parameter.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "meta/experiment.h"
+#include "models/model.h"
+#include "ops/builder.h"
+
+namespace mixflow {
+
+// One tensor of eta. Named eta.init.<tensor>; eta.<kind> where one tensor serves all weights
+// (scalar [], per_step [T]); eta.<kind>.<tensor> where each weight tensor has its own (per_tensor
+// [], per_parameter: the weight's shape).
+struct EtaTensor {
+  std::string name;
+  MetaKind kind = MetaKind::init;
+  Granularity granularity = Granularity::scalar;
+  Transform transform = Transform::identity;
+  std::optional<Range> bounds;
+  Shape shape;
+  int tensor = -1;  // index of the model's parameter it belongs to; -1: all of them
+  InitialValue initial;
+};
+
+// The tensors of eta, in the order of config.meta.parameters and, within one of them, of the
+// model's parameters. Throws UserError at the entry's place for a hyper-parameter that the inner
+// optimiser lacks, one that is named twice or has no start, and a start outside the transform's
+// range.
+std::vector<EtaTensor> eta_tensors(const Config& config, std::span<const Parameter> parameters);
+
+// The hyper-parameter that eta stands for: x, e^x, log(1 + e^x) or 1 / (1 + e^-x).
+Id apply_transform(Builder& b, Transform transform, Id eta);
+// The eta with apply_transform(eta) = value; empty outside the transform's range.
+std::optional<double> inverse_transform(Transform transform, double value);
+
+}  // namespace mixflow

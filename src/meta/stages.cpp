@@ -1,0 +1,357 @@
+#include "meta/stages.h"
+
+#include <algorithm>
+#include <string>
+
+#include "meta/meta_update.h"
+#include "ops/op_list.h"
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+void append(Ids& list, std::span<const Id> more) {
+  list.insert(list.end(), more.begin(), more.end());
+}
+
+std::string without_eta(const std::string& name) { return name.substr(std::string("eta.").size()); }
+
+Type field_type(const Field& field, std::int64_t batch, DType dtype) {
+  return stacked({field.dtype == DType::i32 ? DType::i32 : dtype, field.shape}, batch);
+}
+
+std::vector<Type> batch_types(const TaskSource& source, std::int64_t batch, DType dtype) {
+  std::vector<Type> types;
+  for (const Field& field : source.fields()) types.push_back(field_type(field, batch, dtype));
+  return types;
+}
+
+// Work of all dots, loops multiplied out.
+std::int64_t dot_flop(const Graph& graph) {
+  std::int64_t flop = 0;
+  for (const Node& node : graph.nodes) {
+    if (const Region* region = region_of(node)) {
+      flop += region->n * dot_flop(*region->body);
+    } else if (node.op == &op::k_dot) {
+      const std::vector<Type> in{graph.type(node.in[0]), graph.type(node.in[1])};
+      flop += node.op->cost(in, graph.type(node.out[0]), node.attrs).flop;
+    }
+  }
+  return flop;
+}
+
+std::int64_t tasks_per_chunk(const Config& config) {
+  const std::int64_t chunk = std::max<std::int64_t>(config.gradient.chunk, 1);
+  if (config.meta.batch % chunk != 0) {
+    throw UserError((config.file.empty() ? "config" : config.file) +
+                    ": gradient.chunk: expected a divisor of meta.batch " +
+                    std::to_string(config.meta.batch) + ", got " + std::to_string(chunk));
+  }
+  return chunk;
+}
+
+}  // namespace
+
+// Ports and graph values side by side.
+struct StageBuilder::Draft {
+  Builder b;
+  Stage stage;
+  Ids outputs;
+
+  Id input(std::string name, Role role, const Type& type) {
+    stage.inputs.push_back({name, role, type});
+    return b.input(type, std::move(name));
+  }
+  void output(std::string name, Role role, Id id) {
+    stage.outputs.push_back({std::move(name), role, b.graph().type(id)});
+    outputs.push_back(id);
+  }
+  Stage finish() {
+    stage.graph = clean(*b.finish(std::move(outputs)));
+    return std::move(stage);
+  }
+};
+
+Ids StageBuilder::Data::all() const {
+  Ids ids = inner;
+  append(ids, outer);
+  return ids;
+}
+
+StageBuilder::StageBuilder(const Config& config, const TaskSource& source, DType dtype)
+    : config_(config),
+      source_(source),
+      dtype_(dtype),
+      model_(config.model, config.inner.loss, num_elements(source.fields()[0].shape),
+             source.output_width()),
+      eta_(eta_tensors(config, model_.parameters())),
+      hypers_(config.inner, eta_, model_.parameters()),
+      inner_data_{batch_types(source, source.inner_batch(), dtype), source.same_batch_every_step()},
+      outer_(batch_types(source, source.outer_batch(Split::train), dtype)),
+      unroll_(config, model_, hypers_, inner_data_, dtype),
+      setting_{config, model_, hypers_, unroll_, inner_data_, dtype},
+      tasks_(config.meta.batch),
+      chunk_(tasks_per_chunk(config)),
+      forward_(task_forward(setting_, outer_)),
+      gradient_(task_gradient(*forward_, active_inputs(), config.gradient.mode)),
+      gradient_body_(build_gradient_body()) {}
+
+std::size_t StageBuilder::num_shared() const {
+  return model_.parameters().size() + hypers_.shared().size();
+}
+
+bool StageBuilder::meta_init() const {
+  return std::ranges::any_of(eta_, [](const EtaTensor& t) { return t.kind == MetaKind::init; });
+}
+
+Ids StageBuilder::add_eta(Draft& draft) const {
+  Ids eta;
+  for (const EtaTensor& tensor : eta_) {
+    eta.push_back(draft.input(tensor.name, Role::eta, {dtype_, tensor.shape}));
+  }
+  return eta;
+}
+
+// theta_0: tensors of eta, or inputs of their own.
+Ids StageBuilder::add_theta0(Draft& draft, std::span<const Id> eta) const {
+  Ids theta0;
+  for (std::size_t i = 0; i < eta_.size(); ++i) {
+    if (eta_[i].kind == MetaKind::init) theta0.push_back(eta[i]);
+  }
+  if (!theta0.empty()) return theta0;
+  for (const Parameter& parameter : model_.parameters()) {
+    theta0.push_back(
+        draft.input("theta." + parameter.name, Role::theta0, {dtype_, parameter.shape}));
+  }
+  return theta0;
+}
+
+StageBuilder::Data StageBuilder::add_data(Draft& draft, std::int64_t tasks, std::int64_t steps,
+                                          std::span<const Type> outer) const {
+  Data data;
+  const std::vector<Field> fields = source_.fields();
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    data.inner.push_back(draft.input("data.inner." + fields[i].name, Role::data_inner,
+                                     stacked(inner_data_.unrolled(i, steps), tasks)));
+  }
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    data.outer.push_back(
+        draft.input("data.outer." + fields[i].name, Role::data_outer, stacked(outer[i], tasks)));
+  }
+  return data;
+}
+
+// The inputs of a task graph that depend on eta.
+Mask StageBuilder::active_inputs() const {
+  Mask active(forward_->inputs.size(), false);
+  const std::size_t tensors = model_.parameters().size();
+  for (std::size_t i = 0; i < tensors; ++i) active[i] = meta_init();
+  for (std::size_t i = 0; i < hypers_.shared().size(); ++i) {
+    active[tensors + i] = hypers_.shared()[i].active;
+  }
+  return active;
+}
+
+// One chunk of tasks: -> sums (cotangents, outer and inner losses, all over N), ys (outer loss,
+// inner losses, theta_T..).
+GraphPtr StageBuilder::build_gradient_body() const {
+  const GraphPtr graph = over_chunk(gradient_.graph, num_shared(), 1, chunk_);
+  const double share = 1.0 / static_cast<double>(tasks_);
+  Builder b;
+  Ids args;
+  for (std::size_t i = 0; i + 1 < graph->inputs.size(); ++i) {
+    args.push_back(b.input(graph->type(graph->inputs[i])));
+  }
+  args.push_back(b.full(share, dtype_));
+  const Ids results = b.inline_graph(*graph, args);
+  const auto sum = [&](Id x) { return chunk_ == 1 ? x : b.sum(x, {0}); };
+  const std::size_t primals = 2 + model_.parameters().size();
+  Ids outputs;
+  for (std::size_t i = primals; i < results.size(); ++i) outputs.push_back(sum(results[i]));
+  for (std::size_t i = 0; i < 2; ++i) outputs.push_back(b.mul(sum(results[i]), share));
+  append(outputs, std::span<const Id>(results).first(primals));
+  return b.finish(std::move(outputs));
+}
+
+StageBuilder::MetaGradient StageBuilder::meta_gradient(Builder& b, std::span<const Id> eta,
+                                                       std::span<const Id> theta0,
+                                                       const Data& data) const {
+  const Ids shared = hypers_.compute(b, eta, config_.inner.steps, dtype_);
+  Ids consts(theta0.begin(), theta0.end());
+  append(consts, shared);
+  const auto nonzero = static_cast<int>(std::ranges::count(gradient_.nonzero, true));
+  const Builder::Loop loop =
+      over_tasks(b, gradient_body_, consts, data.all(), tasks_, chunk_, nonzero + 2);
+
+  // From the values that tasks share back to eta: once for all tasks, since this part is linear in
+  // the cotangents.
+  Builder::Scope scope(b, "meta gradient");
+  Ids reached;
+  Ids bars;
+  for (std::size_t i = 0, next = 0; i < consts.size(); ++i) {
+    if (!gradient_.nonzero[i]) continue;
+    reached.push_back(consts[i]);
+    bars.push_back(loop.carry[next++]);
+  }
+  MetaGradient result;
+  result.eta_bar = pullback(b, reached, bars, eta);
+  for (std::size_t i = 0; i < eta.size(); ++i) {
+    if (result.eta_bar[i] == kNone) result.eta_bar[i] = b.zeros_like(eta[i]);
+  }
+  result.outer_mean = loop.carry[loop.carry.size() - 2];
+  result.inner_mean = loop.carry[loop.carry.size() - 1];
+  result.ys = loop.ys;
+  return result;
+}
+
+// The meta-gradient is an input; only the losses are computed.
+StageBuilder::MetaGradient StageBuilder::given_gradient(Draft& draft, std::span<const Id> eta,
+                                                        std::span<const Id> theta0,
+                                                        const Data& data) const {
+  Builder& b = draft.b;
+  MetaGradient result;
+  for (std::size_t i = 0; i < eta_.size(); ++i) {
+    result.eta_bar.push_back(
+        draft.input(meta_grad_name(eta_[i].name), Role::meta_grad, b.type(eta[i])));
+  }
+  Ids consts(theta0.begin(), theta0.end());
+  append(consts, hypers_.compute(b, eta, config_.inner.steps, dtype_));
+  const GraphPtr body = over_chunk(lower_grad(*forward_), num_shared(), 0, chunk_);
+  result.ys = over_tasks(b, body, consts, data.all(), tasks_, chunk_, 0).ys;
+  result.outer_mean = b.mean(result.ys[0], {0});
+  result.inner_mean = b.mean(result.ys[1], {0});
+  return result;
+}
+
+Stage StageBuilder::train() const {
+  Draft draft;
+  Builder& b = draft.b;
+  const Ids eta = add_eta(draft);
+  std::vector<std::string> state_names;
+  Ids state;
+  for (const EtaTensor& tensor : eta_) {
+    for (const std::string_view name : opt_state_names(config_.meta.optimizer.kind)) {
+      state_names.push_back("meta_state." + std::string(name) + "." + without_eta(tensor.name));
+      state.push_back(draft.input(state_names.back(), Role::meta_state, {dtype_, tensor.shape}));
+    }
+  }
+  const Ids theta0 = add_theta0(draft, eta);
+  const Data data = add_data(draft, tasks_, config_.inner.steps, outer_);
+  const Id lr = draft.input("meta_lr", Role::scalar, {dtype_, {}});
+  const Id t = draft.input("meta_step", Role::scalar, {dtype_, {}});
+
+  const MetaGradient result = config_.gradient.mode == Mode::finite_difference
+                                  ? given_gradient(draft, eta, theta0, data)
+                                  : meta_gradient(b, eta, theta0, data);
+  const MetaStep step = meta_update(b, config_.meta, eta_, eta, state, result.eta_bar, lr, t);
+  for (std::size_t i = 0; i < eta_.size(); ++i) {
+    draft.output(eta_[i].name, Role::eta, step.eta[i]);
+  }
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    draft.output(state_names[i], Role::meta_state, step.state[i]);
+  }
+  draft.output("outer_loss", Role::result, result.outer_mean);
+  draft.output("inner_loss", Role::result, result.inner_mean);
+  draft.output("meta_grad_norm", Role::result, step.grad_norm);
+  return draft.finish();
+}
+
+Stage StageBuilder::grad() const {
+  Draft draft;
+  const Ids eta = add_eta(draft);
+  const Ids theta0 = add_theta0(draft, eta);
+  const Data data = add_data(draft, tasks_, config_.inner.steps, outer_);
+  const MetaGradient result = meta_gradient(draft.b, eta, theta0, data);
+  for (std::size_t i = 0; i < eta_.size(); ++i) {
+    draft.output("meta_grad." + without_eta(eta_[i].name), Role::result, result.eta_bar[i]);
+  }
+  const auto& parameters = model_.parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    draft.output("theta_T." + parameters[i].name, Role::result, result.ys[2 + i]);
+  }
+  draft.output("inner_loss", Role::result, result.ys[1]);
+  draft.output("outer_loss", Role::result, result.ys[0]);
+  return draft.finish();
+}
+
+Stage StageBuilder::objective() const {
+  Draft draft;
+  const Ids eta = add_eta(draft);
+  Ids consts = add_theta0(draft, eta);
+  const Data data = add_data(draft, tasks_, config_.inner.steps, outer_);
+  append(consts, hypers_.compute(draft.b, eta, config_.inner.steps, dtype_));
+  const bool frozen = config_.inner.window > 0 && config_.inner.window < config_.inner.steps;
+  std::size_t shared = num_shared();
+  if (frozen) {
+    Ids eta_before;
+    for (const EtaTensor& tensor : eta_) {
+      eta_before.push_back(
+          draft.input("frozen." + tensor.name, Role::frozen, {dtype_, tensor.shape}));
+    }
+    append(consts, hypers_.compute(draft.b, eta_before, config_.inner.steps, dtype_));
+    shared += hypers_.shared().size();
+  }
+  const GraphPtr forward = frozen ? task_forward(setting_, outer_, true) : forward_;
+  const GraphPtr body = over_chunk(lower_grad(*forward), shared, 0, chunk_);
+  const Builder::Loop loop = over_tasks(draft.b, body, consts, data.all(), tasks_, chunk_, 0);
+  draft.output("outer_loss", Role::result, loop.ys[0]);
+  return draft.finish();
+}
+
+Stage StageBuilder::eval(std::int64_t tasks, std::span<const std::int64_t> points) const {
+  Draft draft;
+  const Ids eta = add_eta(draft);
+  Ids consts = add_theta0(draft, eta);
+  const std::int64_t steps = std::max<std::int64_t>(points.back(), 1);
+  const std::vector<Type> outer = batch_types(source_, source_.outer_batch(Split::test), dtype_);
+  const Data data = add_data(draft, tasks, steps, outer);
+  append(consts, hypers_.compute(draft.b, eta, steps, dtype_));
+  const std::int64_t chunk = tasks % chunk_ == 0 ? chunk_ : 1;
+  const GraphPtr body =
+      over_chunk(lower_grad(*task_eval(setting_, outer, points)), num_shared(), 0, chunk);
+  const Builder::Loop loop = over_tasks(draft.b, body, consts, data.all(), tasks, chunk, 0);
+  draft.output("eval_loss", Role::result, loop.ys[0]);
+  if (model_.classifies()) draft.output("eval_accuracy", Role::result, loop.ys[1]);
+  return draft.finish();
+}
+
+// Dots of one meta-step in mixed mode, nothing recomputed and nothing dead: the gradient of L and
+// its derivative along a tangent of theta in each step that the window holds (only the gradient
+// elsewhere), and the gradient of V.
+std::int64_t StageBuilder::model_flop() const {
+  const Graph& loss = *unroll_.inner_loss();
+  const std::size_t tensors = model_.parameters().size();
+  Mask theta(loss.inputs.size(), false);
+  std::fill_n(theta.begin(), tensors, true);
+  Mask active = theta;  // what L reads of eta
+  for (std::size_t i = 0; i < hypers_.l2_sources().size(); ++i) active[tensors + i] = true;
+  const std::int64_t gradient = dot_flop(*clean(*vjp(loss, theta, {true}).graph));
+  const GraphPtr both = vjp(loss, active, {true}).graph;
+  Mask moved(both->inputs.size(), false);
+  std::copy(theta.begin(), theta.end(), moved.begin());
+  auto tangents = std::make_shared<Graph>(*jvp(*both, moved).graph);
+  tangents->outputs.erase(
+      tangents->outputs.begin(),
+      tangents->outputs.begin() + static_cast<std::ptrdiff_t>(both->outputs.size()));
+  const std::int64_t second = dot_flop(*clean(*tangents));
+
+  Builder b;
+  Ids inputs;
+  for (const Parameter& parameter : model_.parameters()) {
+    inputs.push_back(b.input({dtype_, parameter.shape}));
+  }
+  for (const Type& type : outer_) inputs.push_back(b.input(type));
+  const std::span<const Id> all(inputs);
+  const GraphPtr outer = b.finish({model_.loss(b, all.first(tensors), all.subspan(tensors))});
+  Mask outer_active(outer->inputs.size(), false);
+  std::fill_n(outer_active.begin(), tensors, true);
+  const std::int64_t outer_gradient = dot_flop(*clean(*vjp(*outer, outer_active, {true}).graph));
+
+  const std::int64_t steps = config_.inner.steps;
+  const std::int64_t window = config_.inner.window;
+  std::int64_t differentiated = window > 0 ? std::min(window, steps) : steps;
+  if (config_.gradient.mode == Mode::first_order) differentiated = 0;
+  return tasks_ * (steps * gradient + differentiated * second + outer_gradient);
+}
+
+}  // namespace mixflow

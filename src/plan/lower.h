@@ -1,0 +1,22 @@
+// From a node to its kernel: the op's own f32 lowering, or for float64 its reference function.
+#pragma once
+
+#include <memory>
+
+#include "graph/graph.h"
+#include "graph/op.h"
+
+namespace mixflow {
+
+std::shared_ptr<const Kernel> lower_node(const Graph& graph, const Node& node, int threads);
+
+// Work of one execution of a primitive or fused node.
+Cost cost_of(const Graph& graph, const Node& node);
+
+// Whether the node's kernel takes null for an output that nobody wants.
+bool stores_null(const Node& node);
+
+// Bit i: output `out` may take the buffer of input i.
+std::uint32_t overwritable(const Node& node, int out);
+
+}  // namespace mixflow

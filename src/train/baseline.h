@@ -1,0 +1,19 @@
+// What other modes of the same experiment would need, from their plans alone.
+#pragma once
+
+#include "data/source.h"
+#include "meta/experiment.h"
+#include "plan/program.h"
+
+namespace mixflow {
+
+// Dynamic bytes of one meta-step of `config` in `mode`, everything else unchanged.
+std::int64_t planned_dynamic_bytes(const Config& config, Mode mode, const TaskSource& source,
+                                   DType dtype, const PlanOptions& plan);
+
+// The experiment's type for its configured precision.
+inline DType compute_type(const Config& config) {
+  return config.precision == Precision::f64 ? DType::f64 : DType::f32;
+}
+
+}  // namespace mixflow

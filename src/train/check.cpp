@@ -1,0 +1,241 @@
+#include "train/check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "config/names.h"
+#include "data/source.h"
+#include "meta/experiment.h"
+#include "train/baseline.h"
+#include "train/stage_run.h"
+#include "train/threads.h"
+#include "util/rng.h"
+
+namespace mixflow {
+namespace {
+
+constexpr double kExactTolerance = 1e-10;
+constexpr double kDifferenceTolerance = 1e-6;
+constexpr double kFastTolerance = 1e-4;
+
+using Tensors = std::vector<std::vector<double>>;  // in the order of experiment.eta
+
+double norm(const std::vector<double>& x) {
+  double sum = 0;
+  for (const double v : x) sum += v * v;
+  return std::sqrt(sum);
+}
+
+double norm(const Tensors& x) {
+  double sum = 0;
+  for (const auto& tensor : x) sum += norm(tensor) * norm(tensor);
+  return std::sqrt(sum);
+}
+
+// |a - b| / |b| per tensor, the worst. A tensor whose gradient is nothing but rounding beside the
+// others is measured against a trifle of the whole gradient.
+CheckLine compare(std::string what, const Tensors& a, const Tensors& b, double tolerance,
+                  const std::vector<Port>& eta) {
+  CheckLine line{.what = std::move(what), .tolerance = tolerance};
+  const double floor = 1e-8 * norm(b);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::vector<double> difference(a[i].size());
+    for (std::size_t e = 0; e < difference.size(); ++e) difference[e] = a[i][e] - b[i][e];
+    const double scale = std::max(norm(b[i]), floor);
+    const double error = scale > 0 ? norm(difference) / scale : norm(difference);
+    if (!(error <= line.error)) {  // NaN is the worst error
+      line.error = error;
+      line.worst = eta[i].name;
+    }
+  }
+  return line;
+}
+
+// Point at which all gradients are taken: the fast path's own inputs, so that float64 sees the same
+// numbers.
+class Point {
+ public:
+  Point(const Config& config, const TaskSource& source)
+      : experiment_(build_experiment(config, source, DType::f32)),
+        run_(experiment_.grad, {.threads = 1}) {
+    draw_initial_values(experiment_, run_);
+    run_.fill(source, Split::train, 1, Precision::f32);
+    for (std::size_t t = 0; t < experiment_.initial.size(); ++t) {
+      const InitialValue& initial = experiment_.initial[t];
+      if (initial.deviation > 0 || initial.value != 0 || !is_weight(initial.name)) continue;
+      const std::span<std::byte> data = run_.input(initial.name);
+      Rng rng(config.seed, Purpose::check, t, 1);
+      std::vector<double> values(data.size() / sizeof(float));
+      rng.fill_normal(values);
+      for (double& value : values) value *= 0.01;
+      const int i = run_.stage().input(initial.name);
+      from_doubles(run_.stage().inputs[static_cast<std::size_t>(i)].type, values, data.data());
+    }
+  }
+
+  void give(StageRun& to) const {
+    for (const Port& port : to.stage().inputs) {
+      const int i = run_.stage().input(source_name(port));
+      const Type& type = run_.stage().inputs[static_cast<std::size_t>(i)].type;
+      from_doubles(port.type, to_doubles(type, run_.input(source_name(port)).data()),
+                   to.input(port.name).data());
+    }
+  }
+
+ private:
+  static bool is_weight(std::string_view name) {
+    return name.starts_with("theta.") || name.starts_with("eta.init.");
+  }
+
+  const Experiment experiment_;
+  StageRun run_;
+};
+
+struct Gradient {
+  Tensors tensors;
+  double loss = 0;  // mean outer loss
+};
+
+Gradient gradient(const Config& config, const TaskSource& source, const Point& point, DType dtype,
+                  int threads) {
+  const Experiment experiment = build_experiment(config, source, dtype);
+  StageRun run(experiment.grad, {.threads = threads});
+  point.give(run);
+  run.run();
+  Gradient result;
+  for (const Port& port : experiment.eta)
+    result.tensors.push_back(run.results(meta_grad_name(port.name)));
+  const std::vector<double> losses = run.results("outer_loss");
+  for (const double loss : losses) result.loss += loss / static_cast<double>(losses.size());
+  return result;
+}
+
+// Directional derivatives of the objective against the gradient's. The error is relative to the
+// largest derivative that a direction of that length could have. Of three step sizes the best
+// counts: large ones are wrong by curvature and kinks, small ones by rounding.
+CheckLine differences(const Config& config, const TaskSource& source, const Point& point,
+                      const Tensors& exact) {
+  const Experiment experiment = build_experiment(config, source, DType::f64);
+  StageRun run(experiment.objective, {.threads = 1});
+  point.give(run);
+  const auto objective = [&] {
+    run.run();
+    const std::vector<double> losses = run.results("outer_loss");
+    double sum = 0;
+    for (const double loss : losses) sum += loss;
+    return sum / static_cast<double>(losses.size());
+  };
+  Tensors base;
+  for (const Port& port : experiment.eta)
+    base.push_back(to_doubles(port.type, run.input(port.name).data()));
+  CheckLine line{.what = "mixed, central differences", .tolerance = kDifferenceTolerance};
+  // One random direction per tensor (its own entries only), so that every tensor is seen.
+  for (std::size_t i = 0; i < base.size(); ++i) {
+    const Port& port = experiment.eta[i];
+    std::vector<double> direction(base[i].size());
+    Rng rng(config.seed, Purpose::check, i);
+    rng.fill_normal(direction);
+    const double length = norm(direction);
+    double derivative = 0;
+    for (std::size_t e = 0; e < direction.size(); ++e) {
+      direction[e] /= length;
+      derivative += direction[e] * exact[i][e];
+    }
+    const double scale = std::max(norm(exact[i]) / std::sqrt(static_cast<double>(direction.size())),
+                                  1e-6 * norm(exact));
+    double best = std::numeric_limits<double>::infinity();
+    for (const double eps : {1e-2, 1e-3, 1e-4, 1e-5}) {
+      const auto moved = [&](double by) {
+        std::vector<double> values = base[i];
+        for (std::size_t e = 0; e < values.size(); ++e) values[e] += by * direction[e];
+        from_doubles(port.type, values, run.input(port.name).data());
+        return objective();
+      };
+      const double step =
+          eps * std::max(1.0, norm(base[i]) / std::sqrt(static_cast<double>(base[i].size())));
+      // Fourth order: (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h.
+      const double difference =
+          (8 * (moved(step) - moved(-step)) - (moved(2 * step) - moved(-2 * step))) / (12 * step);
+      const double error = std::abs(difference - derivative);
+      best = std::min(best, scale > 0 ? error / scale : error);
+    }
+    from_doubles(port.type, base[i], run.input(port.name).data());
+    if (!(best <= line.error)) {
+      line.error = best;
+      line.worst = port.name;
+    }
+  }
+  return line;
+}
+
+Config with(Config config, Mode mode, RematConfig remat) {
+  config.gradient.mode = mode;
+  config.gradient.remat = remat;
+  return config;
+}
+
+}  // namespace
+
+bool CheckReport::ok() const {
+  return std::all_of(lines.begin(), lines.end(), [](const CheckLine& line) { return line.ok(); });
+}
+
+CheckReport check(const Config& config) {
+  const int threads = start_threads(config.threads);
+  const std::unique_ptr<TaskSource> source = make_source(config);
+  const Point point(config, *source);
+  CheckReport report;
+  const RematConfig remat = config.gradient.remat;
+  const Config mixed = with(config, Mode::mixed, remat);
+  const Gradient exact = gradient(mixed, *source, point, DType::f64, threads);
+  const std::vector<Port> eta = build_experiment(mixed, *source, DType::f64).eta;
+  for (const Mode mode : {Mode::mixed, Mode::reverse}) {
+    for (const auto& [step, save] :
+         {std::pair{true, true}, std::pair{true, false}, std::pair{false, false}}) {
+      if (mode == Mode::mixed && step == remat.step && (!step || save == remat.save_inner_grads))
+        continue;
+      const Config other =
+          with(config, mode, {.step = step, .block = remat.block, .save_inner_grads = save});
+      std::string what = std::string(name_of(mode)) + ", remat.step " + (step ? "on" : "off");
+      if (step) what += std::string(", save_inner_grads ") + (save ? "on" : "off");
+      report.lines.push_back(compare(what,
+                                     gradient(other, *source, point, DType::f64, threads).tensors,
+                                     exact.tensors, kExactTolerance, eta));
+    }
+  }
+  report.lines.push_back(differences(mixed, *source, point, exact.tensors));
+  const Gradient fast = gradient(mixed, *source, point, DType::f32, threads);
+  report.lines.push_back(
+      compare("mixed, fast f32 path", fast.tensors, exact.tensors, kFastTolerance, eta));
+  return report;
+}
+
+std::string to_json(const CheckReport& report) {
+  nlohmann::ordered_json lines = nlohmann::ordered_json::array();
+  for (const CheckLine& line : report.lines) {
+    lines.push_back({{"what", line.what},
+                     {"error", line.error},
+                     {"tolerance", line.tolerance},
+                     {"worst", line.worst},
+                     {"ok", line.ok()}});
+  }
+  const nlohmann::ordered_json json = {{"ok", report.ok()}, {"checks", std::move(lines)}};
+  return json.dump(2);
+}
+
+std::string to_text(const CheckReport& report) {
+  std::string text = "Relative difference of the meta-gradient from mixed mode in float64\n";
+  for (const CheckLine& line : report.lines) {
+    char row[256];
+    std::snprintf(row, sizeof row, "  %-4s %-50s %9.2e  (<= %.0e)  %s\n", line.ok() ? "ok" : "FAIL",
+                  line.what.c_str(), line.error, line.tolerance, line.worst.c_str());
+    text += row;
+  }
+  return text;
+}
+
+}  // namespace mixflow

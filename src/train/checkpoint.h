@@ -1,0 +1,32 @@
+// The state of a run between two meta-steps, in one safetensors file that is replaced whole:
+// meta-parameters, meta-optimiser state, and where the run's text files ended.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "train/stage_run.h"
+
+namespace mixflow {
+
+struct CheckpointState {
+  std::int64_t step = 0;  // meta-steps done
+  double wall_s = 0;
+  int threads = 1;  // partial sums are combined per thread, so bits depend on it
+  std::int64_t metrics_bytes = 0, eval_bytes = 0;
+  double first_loss = 0;              // summary.json's mean over the first meta-steps
+  std::vector<double> recent_losses;  // of the last meta-steps, oldest first (loss_window.h)
+};
+
+// Writes directory/step-<n>.safetensors; keeps the two newest.
+void save_checkpoint(const std::filesystem::path& directory, const CheckpointState& state,
+                     const StageRun& run);
+
+// Loads the newest checkpoint into `run`; nothing if there is none. Throws UserError, with `run`
+// unchanged, for a file that is damaged, is no checkpoint or belongs to another experiment.
+std::optional<CheckpointState> load_checkpoint(const std::filesystem::path& directory,
+                                               StageRun& run);
+
+}  // namespace mixflow

@@ -1,0 +1,70 @@
+#include "train/evaluator.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace mixflow {
+namespace {
+
+struct Moments {
+  double sum = 0, squares = 0;
+  std::int64_t count = 0;
+
+  void add(double x) {
+    sum += x;
+    squares += x * x;
+    ++count;
+  }
+  double mean() const { return sum / static_cast<double>(count); }
+  // 1.96 standard errors of the mean.
+  double ci95() const {
+    if (count < 2) return 0;
+    const auto n = static_cast<double>(count);
+    const double variance = (squares - sum * sum / n) / (n - 1);
+    // Rounding may leave less than nothing; NaN stays NaN.
+    return variance < 0 ? 0 : 1.96 * std::sqrt(variance / n);
+  }
+};
+
+}  // namespace
+
+Evaluator::Evaluator(const Experiment& experiment, const TaskSource& source,
+                     const PlanOptions& plan)
+    : experiment_(experiment), source_(source), stage_(experiment.eval, plan) {}
+
+EvalResult Evaluator::run(const StageRun& trained, Split split, std::int64_t step) {
+  const EvalConfig& config = experiment_.config.meta.eval;
+  EvalResult result{.step = step, .has_accuracy = experiment_.eval.output("eval_accuracy") >= 0};
+  const std::size_t points = config.steps.size();
+  std::vector<Moments> loss(points), accuracy(points);
+  stage_.copy_parameters(trained);
+  const std::int64_t batch = experiment_.eval_batch;
+  for (std::int64_t first = 0; first < config.tasks; first += batch) {
+    stage_.fill(source_, split, static_cast<std::uint64_t>(first / batch),
+                experiment_.config.precision);
+    stage_.run();
+    const std::vector<double> losses = stage_.results("eval_loss");
+    const std::vector<double> accuracies =
+        result.has_accuracy ? stage_.results("eval_accuracy") : std::vector<double>{};
+    for (std::int64_t task = 0; task < std::min(batch, config.tasks - first); ++task) {
+      for (std::size_t p = 0; p < points; ++p) {
+        const std::size_t at = static_cast<std::size_t>(task) * points + p;
+        loss[p].add(losses[at]);
+        if (result.has_accuracy) accuracy[p].add(accuracies[at]);
+      }
+    }
+  }
+  result.tasks = loss[0].count;
+  for (std::size_t p = 0; p < points; ++p) {
+    EvalPoint point{
+        .inner_steps = config.steps[p], .loss = loss[p].mean(), .loss_ci95 = loss[p].ci95()};
+    if (result.has_accuracy) {
+      point.accuracy = accuracy[p].mean();
+      point.accuracy_ci95 = accuracy[p].ci95();
+    }
+    result.points.push_back(point);
+  }
+  return result;
+}
+
+}  // namespace mixflow

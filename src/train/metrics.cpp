@@ -1,0 +1,165 @@
+#include "train/metrics.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "util/error.h"
+
+namespace mixflow {
+
+std::string to_json(const MetricsLine& m) {
+  const nlohmann::ordered_json json = {
+      {"step", m.step},
+      {"meta_loss", m.meta_loss},
+      {"inner_loss_first", m.inner_loss_first},
+      {"inner_loss_last", m.inner_loss_last},
+      {"meta_grad_norm", m.meta_grad_norm},
+      {"meta_lr", m.meta_lr},
+      {"step_s", m.step_s},
+      {"wall_s", m.wall_s},
+      {"gflops", m.gflops},
+      {"mfu", m.mfu},
+      {"examples_per_s", m.examples_per_s},
+      {"static_bytes", m.static_bytes},
+      {"dynamic_bytes", m.dynamic_bytes},
+      {"arena_peak_bytes", m.arena_peak_bytes},
+      {"rss_bytes", m.rss_bytes},
+  };
+  return json.dump();
+}
+
+std::string to_json(const EvalResult& result) {
+  nlohmann::ordered_json points = nlohmann::ordered_json::array();
+  for (const EvalPoint& p : result.points) {
+    nlohmann::ordered_json point = {
+        {"inner_steps", p.inner_steps}, {"loss", p.loss}, {"loss_ci95", p.loss_ci95}};
+    if (result.has_accuracy) {
+      point["accuracy"] = p.accuracy;
+      point["accuracy_ci95"] = p.accuracy_ci95;
+    }
+    points.push_back(std::move(point));
+  }
+  const nlohmann::ordered_json json = {
+      {"step", result.step}, {"tasks", result.tasks}, {"points", std::move(points)}};
+  return json.dump();
+}
+
+std::string to_text(const EvalResult& result) {
+  std::string text = "meta-step " + std::to_string(result.step) + ": held-out (" +
+                     std::to_string(result.tasks) + "):";
+  for (const EvalPoint& p : result.points) {
+    char part[160];
+    std::snprintf(part, sizeof part, "%s loss %.5g ± %.2g after %lld inner steps",
+                  &p == result.points.data() ? "" : ";", p.loss, p.loss_ci95,
+                  static_cast<long long>(p.inner_steps));
+    text += part;
+    if (!result.has_accuracy) continue;
+    std::snprintf(part, sizeof part, ", accuracy %.1f %% ± %.1f", 100 * p.accuracy,
+                  100 * p.accuracy_ci95);
+    text += part;
+  }
+  return text;
+}
+
+namespace {
+
+// JSON has no NaN and no infinity: both are written as null.
+double number_or_nan(const nlohmann::json& json) {
+  return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
+}
+
+}  // namespace
+
+EvalResult parse_eval(const std::string& text) {
+  try {
+    const nlohmann::json json = nlohmann::json::parse(text);
+    EvalResult result{.step = json.at("step"), .tasks = json.at("tasks")};
+    for (const nlohmann::json& p : json.at("points")) {
+      EvalPoint point{.inner_steps = p.at("inner_steps"),
+                      .loss = number_or_nan(p.at("loss")),
+                      .loss_ci95 = number_or_nan(p.at("loss_ci95"))};
+      if (p.contains("accuracy")) {
+        result.has_accuracy = true;
+        point.accuracy = number_or_nan(p.at("accuracy"));
+        point.accuracy_ci95 = number_or_nan(p.at("accuracy_ci95"));
+      }
+      result.points.push_back(point);
+    }
+    return result;
+  } catch (const nlohmann::json::exception& error) {
+    throw UserError(std::string("not an evaluation of mixflow: ") + error.what());
+  }
+}
+
+LineFile::LineFile(const std::filesystem::path& path, std::int64_t keep_bytes) : path_(path) {
+  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd_ < 0)
+    throw RunError(path.string() + ": cannot be opened for writing: " + std::strerror(errno));
+  const off_t size = lseek(fd_, 0, SEEK_END);
+  if (size < keep_bytes) {
+    throw RunError(path.string() + ": has " + std::to_string(size) +
+                   " bytes, but the checkpoint was written when it had " +
+                   std::to_string(keep_bytes) +
+                   "; restore the file, or start again in another directory");
+  }
+  if (ftruncate(fd_, keep_bytes) != 0 || lseek(fd_, keep_bytes, SEEK_SET) < 0) {
+    throw RunError(path.string() + ": " + std::strerror(errno));
+  }
+  bytes_ = keep_bytes;
+}
+
+LineFile::~LineFile() {
+  try {
+    write_buffer();
+  } catch (const RunError&) {  // a run that ends in an error reports that one
+  }
+  if (fd_ >= 0) close(fd_);
+}
+
+void LineFile::append(const std::string& line) {
+  buffer_ += line;
+  buffer_ += '\n';
+  if (buffer_.size() >= 16384) write_buffer();
+}
+
+std::int64_t LineFile::sync() {
+  write_buffer();
+  if (fsync(fd_) != 0) throw RunError(path_.string() + ": " + std::strerror(errno));
+  return bytes_;
+}
+
+void LineFile::write_buffer() {
+  std::size_t done = 0;
+  while (done < buffer_.size()) {
+    const ssize_t n = write(fd_, buffer_.data() + done, buffer_.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw RunError(path_.string() + ": cannot be written: " + std::strerror(errno));
+    done += static_cast<std::size_t>(n);
+  }
+  bytes_ += static_cast<std::int64_t>(buffer_.size());
+  buffer_.clear();
+}
+
+std::int64_t rss_bytes() {
+  long total = 0, resident = 0;
+  if (std::FILE* file = std::fopen("/proc/self/statm", "r")) {
+    if (std::fscanf(file, "%ld %ld", &total, &resident) != 2) resident = 0;
+    std::fclose(file);
+  }
+  return static_cast<std::int64_t>(resident) * sysconf(_SC_PAGESIZE);
+}
+
+std::int64_t peak_rss_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace mixflow

@@ -1,0 +1,75 @@
+// Lines of metrics.jsonl and eval.jsonl, and the files they are appended to.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace mixflow {
+
+// One meta-step. Times are of this process; *_bytes as design: static, dynamic planned, arena
+// measured.
+struct MetricsLine {
+  std::int64_t step = 0;
+  double meta_loss = 0;
+  double inner_loss_first = 0, inner_loss_last = 0;
+  double meta_grad_norm = 0;
+  double meta_lr = 0;
+  double step_s = 0;  // mean over the meta-steps since the last line, nothing else counted
+  double wall_s = 0;  // since the run began, interruptions not counted
+  double gflops = 0;  // model FLOPs per second
+  double mfu = 0;     // gflops over the measured matmul peak
+  double examples_per_s = 0;
+  std::int64_t static_bytes = 0, dynamic_bytes = 0, arena_peak_bytes = 0, rss_bytes = 0;
+};
+std::string to_json(const MetricsLine& line);
+
+// Held-out results after one number of inner steps: mean over tasks and the half-width of its 95 %
+// interval.
+struct EvalPoint {
+  std::int64_t inner_steps = 0;
+  double loss = 0, loss_ci95 = 0;
+  double accuracy = 0, accuracy_ci95 = 0;
+};
+struct EvalResult {
+  std::int64_t step = 0;  // meta-steps done
+  std::int64_t tasks = 0;
+  bool has_accuracy = false;
+  std::vector<EvalPoint> points;
+};
+std::string to_json(const EvalResult& result);
+// Back again; what was not finite is NaN. UserError for other JSON.
+EvalResult parse_eval(const std::string& json);
+
+// For people, one line.
+std::string to_text(const EvalResult& result);
+
+// A text file that grows line by line. What was appended after the last checkpoint is cut off on
+// resume.
+class LineFile {
+ public:
+  // Opens for appending, cut to `keep_bytes` first. Throws RunError.
+  LineFile(const std::filesystem::path& path, std::int64_t keep_bytes);
+  ~LineFile();
+  LineFile(const LineFile&) = delete;
+  LineFile& operator=(const LineFile&) = delete;
+
+  void append(const std::string& line);  // adds the newline; buffered
+  // Hands all lines to the disk and returns the file's size.
+  std::int64_t sync();
+
+ private:
+  void write_buffer();
+
+  std::filesystem::path path_;
+  int fd_ = -1;
+  std::int64_t bytes_ = 0;
+  std::string buffer_;
+};
+
+// Resident memory of this process now, and its highest so far.
+std::int64_t rss_bytes();
+std::int64_t peak_rss_bytes();
+
+}  // namespace mixflow

@@ -1,0 +1,156 @@
+#include "train/stage_run.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "util/error.h"
+#include "util/rng.h"
+
+namespace mixflow {
+
+std::string_view source_name(const Port& port) {
+  constexpr std::string_view kPrefix = "frozen.";
+  std::string_view name = port.name;
+  if (port.role == Role::frozen) name.remove_prefix(kPrefix.size());
+  return name;
+}
+
+std::vector<Donation> donations_of(const Stage& stage) {
+  std::vector<Donation> donations;
+  for (std::size_t j = 0; j < stage.outputs.size(); ++j) {
+    const Port& port = stage.outputs[j];
+    if (port.role != Role::eta && port.role != Role::meta_state) continue;
+    donations.push_back({.input = stage.input(port.name), .output = static_cast<int>(j)});
+  }
+  return donations;
+}
+
+StageRun::StageRun(const Stage& stage, const PlanOptions& plan, ExecutorOptions executor)
+    : stage_(stage), executor_(compile(stage.graph, donations_of(stage), plan), executor) {
+  for (std::size_t i = 0; i < stage.inputs.size(); ++i) {
+    const Port& port = stage.inputs[i];
+    if (port.role != Role::data_inner && port.role != Role::data_outer) continue;
+    std::byte* data = executor_.input(static_cast<int>(i));
+    (port.role == Role::data_inner ? inner_ : outer_).push_back(data);
+    tasks_ = port.type.shape[0];
+    if (port.role == Role::data_inner) steps_ = port.type.shape[1];
+  }
+}
+
+std::span<std::byte> StageRun::input(std::string_view name) const {
+  const int i = stage_.input(name);
+  MIXFLOW_CHECK(i >= 0, "no input " + std::string(name));
+  return {executor_.input(i), static_cast<std::size_t>(executor_.input_bytes(i))};
+}
+
+void StageRun::set_scalar(std::string_view name, double value) {
+  const int i = stage_.input(name);
+  if (i < 0) return;
+  const Type& type = stage_.inputs[static_cast<std::size_t>(i)].type;
+  std::byte* data = executor_.input(i);
+  if (type.dtype == DType::f64) {
+    std::memcpy(data, &value, sizeof value);
+  } else {
+    const auto narrow = static_cast<float>(value);
+    std::memcpy(data, &narrow, sizeof narrow);
+  }
+}
+
+double StageRun::result(std::string_view name) const {
+  const int j = stage_.output(name);
+  MIXFLOW_CHECK(j >= 0, "no result " + std::string(name));
+  const std::byte* data = executor_.output(j);
+  if (stage_.outputs[static_cast<std::size_t>(j)].type.dtype == DType::f64) {
+    double value;
+    std::memcpy(&value, data, sizeof value);
+    return value;
+  }
+  float value;
+  std::memcpy(&value, data, sizeof value);
+  return static_cast<double>(value);
+}
+
+std::vector<double> StageRun::results(std::string_view name) const {
+  const int j = stage_.output(name);
+  MIXFLOW_CHECK(j >= 0, "no result " + std::string(name));
+  return to_doubles(stage_.outputs[static_cast<std::size_t>(j)].type, executor_.output(j));
+}
+
+void StageRun::copy_parameters(const StageRun& from) {
+  for (std::size_t i = 0; i < stage_.inputs.size(); ++i) {
+    const Port& port = stage_.inputs[i];
+    if (port.role != Role::eta && port.role != Role::theta0 && port.role != Role::frozen) continue;
+    const std::span<std::byte> source = from.input(source_name(port));
+    MIXFLOW_CHECK(
+        static_cast<std::int64_t>(source.size()) == executor_.input_bytes(static_cast<int>(i)),
+        "stages disagree about the size of " + port.name);
+    std::memcpy(executor_.input(static_cast<int>(i)), source.data(), source.size());
+  }
+}
+
+void StageRun::fill(const TaskSource& source, Split split, std::uint64_t index,
+                    Precision precision) {
+  source.fill(split, index, tasks_, steps_, precision, inner_, outer_);
+}
+
+void draw_initial_values(const Experiment& experiment, StageRun& run) {
+  for (std::size_t t = 0; t < experiment.initial.size(); ++t) {
+    const InitialValue& initial = experiment.initial[t];
+    const int i = run.stage().input(initial.name);
+    if (i < 0) continue;
+    const Type& type = run.stage().inputs[static_cast<std::size_t>(i)].type;
+    std::vector<double> values(static_cast<std::size_t>(type.elements()), initial.value);
+    if (initial.init != Init::zero && initial.deviation > 0) {
+      Rng rng(experiment.config.seed, Purpose::initial_values, t);
+      std::vector<double> normal(values.size());
+      rng.fill_normal(normal);
+      for (std::size_t e = 0; e < values.size(); ++e) values[e] += initial.deviation * normal[e];
+    }
+    from_doubles(type, values, run.executor().input(i));
+  }
+}
+
+std::vector<double> to_doubles(const Type& type, const std::byte* data) {
+  std::vector<double> values(static_cast<std::size_t>(type.elements()));
+  const auto convert = [&]<class T>(T) {
+    for (std::size_t e = 0; e < values.size(); ++e) {
+      T value;
+      std::memcpy(&value, data + e * sizeof(T), sizeof(T));
+      values[e] = static_cast<double>(value);
+    }
+  };
+  switch (type.dtype) {
+    case DType::f32:
+      convert(float{});
+      break;
+    case DType::f64:
+      convert(double{});
+      break;
+    case DType::i32:
+      convert(std::int32_t{});
+      break;
+  }
+  return values;
+}
+
+void from_doubles(const Type& type, const std::vector<double>& values, std::byte* data) {
+  const auto convert = [&]<class T>(T) {
+    for (std::size_t e = 0; e < values.size(); ++e) {
+      const auto value = static_cast<T>(values[e]);
+      std::memcpy(data + e * sizeof(T), &value, sizeof(T));
+    }
+  };
+  switch (type.dtype) {
+    case DType::f32:
+      convert(float{});
+      break;
+    case DType::f64:
+      convert(double{});
+      break;
+    case DType::i32:
+      convert(std::int32_t{});
+      break;
+  }
+}
+
+}  // namespace mixflow

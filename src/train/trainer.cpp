@@ -1,0 +1,291 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "config/load.h"
+#include "config/names.h"
+#include "data/source.h"
+#include "kernels/cpu.h"
+#include "meta/experiment.h"
+#include "train/baseline.h"
+#include "train/checkpoint.h"
+#include "train/evaluator.h"
+#include "train/finite_difference.h"
+#include "train/loss_window.h"
+#include "train/progress.h"
+#include "train/run_dir.h"
+#include "train/run_log.h"
+#include "train/schedule.h"
+#include "train/signals.h"
+#include "train/stage_run.h"
+#include "train/threads.h"
+#include "util/error.h"
+#include "util/file.h"
+
+namespace mixflow {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+class Trainer {
+ public:
+  Trainer(const Config& config, const TrainOptions& options)
+      : start_(Clock::now()),
+        options_(options),
+        threads_(start_threads(config.threads)),
+        source_(make_source(config)),
+        experiment_(build_experiment(config, *source_, compute_type(config))),
+        plan_{.threads = threads_},
+        run_dir_(options.out, config, options.resume),
+        train_(experiment_.train, plan_),
+        evaluator_(experiment_, *source_, plan_) {
+    if (config.gradient.mode == Mode::finite_difference) differences_.emplace(experiment_, plan_);
+    restore();
+    run_dir_.create(config);
+    log_.emplace(run_dir_.file("log.txt"));
+  }
+
+  // Logs how it went, and what stopped it.
+  TrainSummary run();
+
+ private:
+  const Config& config() const { return experiment_.config; }
+  void restore();
+  void log_start();
+  void loop();
+  void summarize();
+  void meta_step(std::int64_t t);
+  void check_finite(std::int64_t t) const;
+  void log(std::int64_t t);
+  EvalResult evaluate(std::int64_t t);
+  void checkpoint(std::int64_t t);
+  double wall() const { return wall_before_ + since(start_); }
+  std::int64_t log_every() const { return std::max<std::int64_t>(config().meta.steps / 1000, 1); }
+
+  const Clock::time_point start_;
+  const TrainOptions options_;
+  const int threads_;
+  const std::unique_ptr<TaskSource> source_;
+  const Experiment experiment_;
+  const PlanOptions plan_;
+  RunDir run_dir_;
+  StageRun train_;
+  Evaluator evaluator_;
+  std::optional<FiniteDifference> differences_;
+
+  CheckpointState state_;
+  std::optional<RunLog> log_;
+  std::optional<LineFile> metrics_, evals_;
+  double wall_before_ = 0;
+  LossWindow losses_;
+  double steps_s_ = 0;         // in meta-steps, by this process
+  double logged_steps_s_ = 0;  // at the last line of metrics
+  std::int64_t begin_ = 0, logged_step_ = 0;
+  double peak_gflops_ = 0;
+  TrainSummary summary_;
+};
+
+void Trainer::restore() {
+  draw_initial_values(experiment_, train_);
+  if (!options_.resume) return;
+  const std::optional<CheckpointState> saved = load_checkpoint(run_dir_.checkpoints(), train_);
+  if (!saved) return;
+  if (saved->threads != threads_) {
+    throw UserError(options_.out.string() + ": the run used " + std::to_string(saved->threads) +
+                    " threads, this process " + std::to_string(threads_) +
+                    "; sums would differ in their last bits: pass --threads " +
+                    std::to_string(saved->threads));
+  }
+  state_ = *saved;
+  wall_before_ = state_.wall_s;
+  losses_.restore(state_.first_loss, state_.step, state_.recent_losses);
+}
+
+void Trainer::log_start() {
+  const Program& program = train_.program();
+  log_->info("mixflow " MIXFLOW_VERSION ": " + config().name + ", mode " +
+             std::string(name_of(config().gradient.mode)) + ", " +
+             std::string(name_of(config().precision)) + ", " + std::to_string(threads_) +
+             " threads");
+  for (const std::string& warning : config().warnings) log_->warn(warning);
+  log_->info("plan: static " + format_bytes(program.static_bytes) + ", dynamic " +
+             format_bytes(program.dynamic_bytes) + ", " + std::to_string(program.flop) +
+             " FLOPs per meta-step, " + std::to_string(program.nodes) + " nodes, " +
+             std::to_string(experiment_.theta_size) + " inner parameters");
+  if (begin_ > 0) log_->info("resumed after meta-step " + std::to_string(begin_));
+}
+
+TrainSummary Trainer::run() {
+  begin_ = state_.step;
+  if (begin_ >= config().meta.steps) {
+    const std::filesystem::path saved = run_dir_.file("summary.json");
+    try {
+      return parse_summary(read_text(saved));
+    } catch (const UserError& error) {
+      throw UserError(saved.string() + ": the run has ended, but " + error.what());
+    }
+  }
+  try {
+    log_start();
+    loop();
+    summarize();
+  } catch (const std::exception& error) {
+    log_->error(error.what());
+    throw;
+  }
+  log_->info((summary_.interrupted ? "interrupted after meta-step " : "done: meta-step ") +
+             std::to_string(summary_.steps) + ", " + format_seconds(summary_.seconds) + ", " +
+             format_seconds(summary_.step_s) + " per meta-step, measured dynamic memory " +
+             format_bytes(summary_.arena_peak_bytes));
+  return summary_;
+}
+
+void Trainer::loop() {
+  const std::int64_t steps = config().meta.steps;
+  metrics_.emplace(run_dir_.file("metrics.jsonl"), state_.metrics_bytes);
+  evals_.emplace(run_dir_.file("eval.jsonl"), state_.eval_bytes);
+  if (state_.eval_bytes == 0) {
+    summary_.before = evaluate(0);
+  } else {
+    summary_.before = run_dir_.evals().front();
+  }
+  Progress progress(steps, begin_, options_.progress);
+  SignalGuard signals;
+  std::int64_t t = begin_;
+  logged_step_ = begin_;
+  while (t < steps && !SignalGuard::stop_requested()) {
+    const Clock::time_point step_start = Clock::now();
+    meta_step(++t);
+    steps_s_ += since(step_start);
+    if (t == begin_ + 1) summary_.first_step_s = since(start_);
+    check_finite(t);
+    losses_.add(train_.result("outer_loss"));
+    if (t % log_every() == 0 || t == steps) log(t);
+    const std::int64_t every = config().meta.eval.every;
+    if (every > 0 && t % every == 0 && t < steps) evaluate(t);
+    if (t % config().meta.checkpoint_every == 0 && t < steps) checkpoint(t);
+    progress.update(t, losses_.last());
+  }
+  progress.clear();
+  summary_.steps = t;
+  summary_.interrupted = t < steps;
+  if (summary_.interrupted) {
+    evals_->sync();
+    summary_.after = run_dir_.evals().back();
+  } else {
+    summary_.after = evaluate(t);
+  }
+}
+
+// The last checkpoint comes after the summary: a run whose checkpoint says that it has ended has
+// its summary.
+void Trainer::summarize() {
+  const std::int64_t done = summary_.steps - begin_;
+  const Program& program = train_.program();
+  summary_.name = config().name;
+  summary_.mode = std::string(name_of(config().gradient.mode));
+  summary_.step_s = done > 0 ? steps_s_ / static_cast<double>(done) : 0;
+  summary_.meta_loss_first = losses_.first();
+  summary_.meta_loss_last = losses_.last();
+  summary_.static_bytes = program.static_bytes;
+  summary_.dynamic_bytes = program.dynamic_bytes;
+  summary_.arena_peak_bytes = train_.executor().arena_peak_bytes();
+  summary_.peak_rss_bytes = peak_rss_bytes();
+  summary_.reverse_dynamic_bytes =
+      planned_dynamic_bytes(config(), Mode::reverse, *source_, experiment_.dtype, plan_);
+  summary_.gflops = summary_.step_s > 0
+                        ? static_cast<double>(experiment_.model_flop) / summary_.step_s * 1e-9
+                        : 0;
+  summary_.mfu = peak_gflops_ > 0 ? summary_.gflops / peak_gflops_ : 0;
+  summary_.seconds = wall();
+  run_dir_.write("summary.json", to_json(summary_) + "\n");
+  if (done > 0) checkpoint(summary_.steps);
+}
+
+void Trainer::meta_step(std::int64_t t) {
+  const MetaConfig& meta = config().meta;
+  train_.set_scalar("meta_lr", scheduled_lr(meta.schedule, meta.optimizer.lr, t, meta.steps));
+  train_.set_scalar("meta_step", static_cast<double>(t));
+  train_.fill(*source_, Split::train, static_cast<std::uint64_t>(t), config().precision);
+  if (differences_) {
+    const std::vector<std::vector<double>> gradient = differences_->gradient(train_);
+    for (std::size_t i = 0; i < experiment_.eta.size(); ++i) {
+      const Port& port = experiment_.eta[i];
+      from_doubles(port.type, gradient[i], train_.input(meta_grad_name(port.name)).data());
+    }
+  }
+  train_.run();
+}
+
+void Trainer::check_finite(std::int64_t t) const {
+  const double loss = train_.result("outer_loss"), norm = train_.result("meta_grad_norm");
+  if (std::isfinite(loss) && std::isfinite(norm)) return;
+  // The sign of a NaN means nothing.
+  const auto text = [](double x) { return std::isnan(x) ? "nan" : std::to_string(x); };
+  throw RunError("meta-step " + std::to_string(t) + ": the " +
+                 (std::isfinite(loss) ? "meta-gradient" : "outer loss") +
+                 " is not finite (outer loss " + text(loss) + ", meta-gradient norm " + text(norm) +
+                 "). Checkpoints up to then are whole. Lower inner.optimizer.lr or "
+                 "meta.optimizer.lr, or set meta.clip_norm");
+}
+
+void Trainer::log(std::int64_t t) {
+  const std::vector<double> inner = train_.results("inner_loss");
+  const Program& program = train_.program();
+  MetricsLine line;
+  line.step = t;
+  line.meta_loss = train_.result("outer_loss");
+  line.inner_loss_first = inner.front();
+  line.inner_loss_last = inner.back();
+  line.meta_grad_norm = train_.result("meta_grad_norm");
+  line.meta_lr =
+      scheduled_lr(config().meta.schedule, config().meta.optimizer.lr, t, config().meta.steps);
+  line.step_s = (steps_s_ - logged_steps_s_) / static_cast<double>(t - logged_step_);
+  line.wall_s = wall();
+  line.gflops = static_cast<double>(experiment_.model_flop) / line.step_s * 1e-9;
+  if (peak_gflops_ == 0) peak_gflops_ = measure_matmul_gflops(threads_);
+  line.mfu = line.gflops / peak_gflops_;
+  const std::int64_t examples =
+      config().meta.batch *
+      (config().inner.steps * source_->inner_batch() + source_->outer_batch(Split::train));
+  line.examples_per_s = static_cast<double>(examples) / line.step_s;
+  line.static_bytes = program.static_bytes;
+  line.dynamic_bytes = program.dynamic_bytes;
+  line.arena_peak_bytes = train_.executor().arena_peak_bytes();
+  line.rss_bytes = rss_bytes();
+  metrics_->append(to_json(line));
+  logged_step_ = t;
+  logged_steps_s_ = steps_s_;
+}
+
+EvalResult Trainer::evaluate(std::int64_t t) {
+  EvalResult result = evaluator_.run(train_, Split::test, t);
+  evals_->append(to_json(result));
+  log_->info(to_text(result));
+  return result;
+}
+
+void Trainer::checkpoint(std::int64_t t) {
+  state_.step = t;
+  state_.wall_s = wall();
+  state_.threads = threads_;
+  state_.first_loss = losses_.first();
+  state_.recent_losses = losses_.recent();
+  state_.metrics_bytes = metrics_->sync();
+  state_.eval_bytes = evals_->sync();
+  save_checkpoint(run_dir_.checkpoints(), state_, train_);
+}
+
+}  // namespace
+
+TrainSummary train(const Config& config, const TrainOptions& options) {
+  return Trainer(config, options).run();
+}
+
+}  // namespace mixflow

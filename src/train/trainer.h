@@ -1,0 +1,47 @@
+// The meta-training loop: tasks in, meta-steps through the executor, metrics, held-out evaluation
+// and checkpoints out.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "config/config.h"
+#include "train/metrics.h"
+
+namespace mixflow {
+
+struct TrainOptions {
+  std::filesystem::path out;  // the run directory
+  bool resume = false;
+  bool progress = true;  // lines on stderr
+};
+
+struct TrainSummary {
+  std::string name;
+  std::int64_t steps = 0;  // meta-steps done, those before a resume included
+  bool interrupted = false;
+  double seconds = 0;       // wall-clock of the whole run, interruptions not counted
+  double first_step_s = 0;  // from the start of train() to the end of its first meta-step
+  double step_s = 0;        // mean over this process, meta-steps alone
+  double meta_loss_first = 0, meta_loss_last = 0;  // smoothed over up to 100 meta-steps
+  EvalResult before, after;  // held-out, with the first and the last meta-parameters
+  std::int64_t static_bytes = 0, dynamic_bytes = 0, arena_peak_bytes = 0, peak_rss_bytes = 0;
+  std::string mode;
+  std::int64_t reverse_dynamic_bytes = 0;  // planned for this config in mode reverse
+  double gflops = 0, mfu = 0;
+};
+// summary.json and `train --json`.
+std::string to_json(const TrainSummary& summary);
+// Back again, for a run that is resumed after its end. UserError for other JSON.
+TrainSummary parse_summary(const std::string& json);
+// For people.
+std::string to_text(const TrainSummary& summary);
+
+// Runs to the end, or to SIGINT (summary.interrupted). A run that has ended already is left as it
+// is. Throws UserError (config, existing run; a new run then leaves no directory behind), RunError
+// (non-finite loss, disk). Whatever happens, the run directory holds only whole files and can be
+// resumed.
+TrainSummary train(const Config& config, const TrainOptions& options);
+
+}  // namespace mixflow

@@ -1,0 +1,68 @@
+#include "transform/differentiate.h"
+
+#include <algorithm>
+
+#include "transform/rebuild.h"
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+}  // namespace
+
+Ids append_node(Builder& builder, const Node& node, std::span<const Id> in) {
+  if (node.attrs.region) return builder.emit_region(*node.op, in, node.attrs.region);
+  return {builder.emit(*node.op, in, node.attrs)};
+}
+
+GraphPtr cut(const Graph& graph, std::span<const Id> inputs, std::span<const Id> outputs) {
+  Mask given(graph.values.size(), false), live(graph.values.size(), false);
+  for (Id id : inputs) given[index(id)] = true;
+  for (Id id : outputs) live[index(id)] = true;
+  const auto needed = [&](const Node& node) {
+    return std::ranges::any_of(node.out,
+                               [&](Id id) { return live[index(id)] && !given[index(id)]; });
+  };
+  for (std::size_t i = graph.nodes.size(); i-- > 0;) {
+    if (!needed(graph.nodes[i])) continue;
+    for (Id id : graph.nodes[i].in) live[index(id)] = true;
+  }
+  Builder b;
+  Ids map(graph.values.size(), kNone);
+  for (Id id : inputs) map[index(id)] = b.input(graph.type(id), graph.values[index(id)].name);
+  const auto mapped = [&](std::span<const Id> ids) {
+    Ids result;
+    for (Id id : ids) {
+      MIXFLOW_CHECK(map[index(id)] != kNone,
+                    "cut: %" + std::to_string(id) + " is above the inputs");
+      result.push_back(map[index(id)]);
+    }
+    return result;
+  };
+  for (const Node& node : graph.nodes) {
+    if (!needed(node)) continue;
+    b.set_label(node.label);
+    const Ids out = append_node(b, node, mapped(node.in));
+    for (std::size_t i = 0; i < node.out.size(); ++i) {
+      if (!given[index(node.out[i])]) map[index(node.out[i])] = out[i];
+    }
+  }
+  return b.finish(mapped(outputs));
+}
+
+Mask used_inputs(const Graph& graph) {
+  Mask used(graph.values.size(), false);
+  for (const Node& node : graph.nodes) {
+    for (Id id : node.in) used[index(id)] = true;
+  }
+  for (Id id : graph.outputs) used[index(id)] = true;
+  return pick(used, graph.inputs);
+}
+
+std::string derived_label(const std::string& label, std::string_view suffix) {
+  return label.empty() ? std::string(suffix) : label + " " + std::string(suffix);
+}
+
+}  // namespace mixflow

@@ -1,0 +1,115 @@
+#include "transform/fuse.h"
+
+#include <unordered_map>
+#include <utility>
+
+#include "ops/builder.h"
+#include "ops/op_list.h"
+#include "transform/fuse_group.h"
+
+namespace mixflow {
+namespace {
+
+std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+Ids mapped(const Ids& map, const Ids& ids) {
+  Ids result;
+  for (const Id id : ids) result.push_back(map[index(id)]);
+  return result;
+}
+
+std::shared_ptr<const Region> with_body(const Region& region, GraphPtr body) {
+  auto result = std::make_shared<Region>(region);
+  result->body = std::move(body);
+  return result;
+}
+
+Ids add_inputs(Builder& builder, const Graph& graph) {
+  Ids map(graph.values.size(), kNone);
+  for (const Id id : graph.inputs) {
+    map[index(id)] = builder.input(graph.type(id), graph.values[index(id)].name);
+  }
+  return map;
+}
+
+// The graph without names, with fused bodies.
+GraphPtr prepare(const Graph& graph) {
+  Builder builder;
+  Ids map = add_inputs(builder, graph);
+  std::unordered_map<Id, Id> relu_of;  // looked up only
+  for (const Node& node : graph.nodes) {
+    if (node.op == &op::k_relu) relu_of.emplace(node.in[0], node.out[0]);
+  }
+  // Bodies that several loops share stay shared.
+  std::unordered_map<const Region*, std::shared_ptr<const Region>> regions;
+  for (const Node& node : graph.nodes) {
+    builder.set_label(node.label);
+    const Ids in = mapped(map, node.in);
+    if (node.op == &op::k_named || node.op == &op::k_stop_gradient) {
+      map[index(node.out[0])] = in[0];
+    } else if (node.attrs.region != nullptr) {
+      auto& region = regions[node.attrs.region.get()];
+      if (region == nullptr) region = with_body(*node.attrs.region, fuse(*node.attrs.region->body));
+      const Ids out = builder.emit_region(*node.op, in, region);
+      for (std::size_t j = 0; j < out.size(); ++j) map[index(node.out[j])] = out[j];
+    } else if (node.op == &op::k_step && relu_of.contains(node.in[0])) {
+      map[index(node.out[0])] = builder.step(builder.relu(in[0]));
+    } else {
+      map[index(node.out[0])] = builder.emit(*node.op, in, node.attrs);
+    }
+  }
+  return builder.finish(mapped(map, graph.outputs));
+}
+
+// The nodes of a group as a graph of their own, as they are.
+GraphPtr body_of(const Graph& graph, const FuseGroup& group) {
+  auto body = std::make_shared<Graph>();
+  std::unordered_map<Id, Id> map;
+  const auto add = [&](Id id, std::int32_t node, std::size_t position) {
+    map[id] = static_cast<Id>(body->values.size());
+    body->values.push_back(
+        {graph.type(id), node, static_cast<std::int32_t>(position), graph.values[index(id)].name});
+    return map[id];
+  };
+  for (std::size_t i = 0; i < group.inputs.size(); ++i) {
+    body->inputs.push_back(add(group.inputs[i], -1, i));
+  }
+  for (const std::int32_t n : group.nodes) {
+    Node node = graph.nodes[index(n)];
+    for (Id& id : node.in) id = map.at(id);
+    node.out[0] = add(node.out[0], static_cast<std::int32_t>(body->nodes.size()), 0);
+    body->nodes.push_back(std::move(node));
+  }
+  for (const Id id : group.outputs) body->outputs.push_back(map.at(id));
+  return body;
+}
+
+}  // namespace
+
+GraphPtr fuse(const Graph& source) {
+  const GraphPtr graph = prepare(source);
+  const FusePlan plan = plan_fusion(*graph);
+  Builder builder;
+  Ids map = add_inputs(builder, *graph);
+  for (const FuseUnit& unit : plan.order) {
+    if (unit.group < 0) {
+      const Node& node = graph->nodes[index(unit.node)];
+      builder.set_label(node.label);
+      const Ids in = mapped(map, node.in);
+      const Ids out = node.attrs.region != nullptr
+                          ? builder.emit_region(*node.op, in, node.attrs.region)
+                          : Ids{builder.emit(*node.op, in, node.attrs)};
+      for (std::size_t j = 0; j < out.size(); ++j) map[index(node.out[j])] = out[j];
+      continue;
+    }
+    const FuseGroup& group = plan.groups[index(unit.group)];
+    builder.set_label(graph->nodes[index(group.nodes.back())].label);
+    auto region = std::make_shared<Region>();
+    region->body = body_of(*graph, group);
+    const Ids out = builder.emit_region(op::k_fused, mapped(map, group.inputs), std::move(region));
+    for (std::size_t j = 0; j < out.size(); ++j) map[index(group.outputs[j])] = out[j];
+  }
+  return builder.finish(mapped(map, graph->outputs));
+}
+
+}  // namespace mixflow

@@ -1,0 +1,220 @@
+#include "transform/merge_dots.h"
+
+#include <algorithm>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "ops/builder.h"
+#include "ops/op_list.h"
+#include "transform/rebuild.h"
+
+namespace mixflow {
+namespace {
+
+using RegionPtr = std::shared_ptr<const Region>;
+
+std::size_t index(Id id) { return static_cast<std::size_t>(id); }
+
+// A tree of additions, flattened: its products (of one type) in order, the term they are
+// accumulated onto, and the rest. Ids are those of the graph being rewritten.
+struct Sum {
+  std::vector<const Node*> products;  // dot and dot_sum nodes
+  Id z = kNone;
+  Ids rest;
+};
+
+// How good a term is as z: the accumulator whose successor the sum is, first of all.
+enum class Fit : std::uint8_t { none, shared_dot, loop_result, input, own_carry };
+
+// One body.
+class Sums {
+ public:
+  // `region`: the scan whose body `graph` is, or null.
+  Sums(const Graph& graph, const Region* region)
+      : graph_(graph), region_(region), uses_(graph.values.size(), 0) {
+    for (const Node& node : graph.nodes) {
+      for (const Id id : node.in) ++uses_[index(id)];
+    }
+    for (const Id id : graph.outputs) ++uses_[index(id)];
+    // An addition read once, by an addition, is part of that one's tree.
+    inner_.assign(graph.values.size(), false);
+    merged_.assign(graph.values.size(), false);
+    for (const Node& node : graph.nodes) {
+      if (node.op != &op::k_add) continue;
+      for (const Id id : node.in) {
+        const Node* made = graph.producer(id);
+        if (made != nullptr && made->op == &op::k_add && uses_[index(id)] == 1)
+          inner_[index(id)] = true;
+      }
+    }
+  }
+
+  // The sum that `node` is the root of; no products: nothing to merge. Nodes are asked for in
+  // order.
+  Sum at(const Node& node) {
+    if (node.op != &op::k_add || inner_[index(node.out[0])]) return {};
+    Ids terms;
+    flatten(node, terms);
+    Sum sum;
+    Fit best = Fit::none;
+    std::size_t pairs = 0;
+    for (const Id term : terms) {
+      const Node* product = product_of(term);
+      if (product != nullptr && (sum.products.empty() || same_type(*product, *sum.products[0]))) {
+        sum.products.push_back(product);
+        pairs += product->in.size() / 2;
+        continue;
+      }
+      sum.rest.push_back(term);
+      if (const Fit fit = fit_of(term, node.out[0]); fit > best) {
+        best = fit;
+        sum.z = term;
+      }
+    }
+    // A dot_sum among them may bring its own z; only one can be the destination.
+    const bool has_z =
+        std::ranges::any_of(sum.products, [](const Node* p) { return p->in.size() % 2 == 1; });
+    if (pairs == 0 || (pairs == 1 && sum.z == kNone) || (sum.products.size() == 1 && has_z))
+      return {};
+    if (sum.z != kNone) sum.rest.erase(std::ranges::find(sum.rest, sum.z));
+    merged_[index(node.out[0])] = sum.rest.empty();
+    return sum;
+  }
+
+ private:
+  void flatten(const Node& node, Ids& terms) const {
+    for (const Id id : node.in) {
+      if (inner_[index(id)]) {
+        flatten(*graph_.producer(id), terms);
+      } else {
+        terms.push_back(id);
+      }
+    }
+  }
+
+  // The product that nothing but `term`'s one reader needs, or null.
+  const Node* product_of(Id term) const {
+    const Node* node = graph_.producer(term);
+    if (node == nullptr || uses_[index(term)] != 1) return nullptr;
+    if (node->op == &op::k_reshape) {
+      term = node->in[0];
+      node = graph_.producer(term);
+      if (node == nullptr || uses_[index(term)] != 1) return nullptr;
+    }
+    return node->op == &op::k_dot || node->op == &op::k_dot_sum ? node : nullptr;
+  }
+
+  bool same_type(const Node& a, const Node& b) const {
+    return graph_.type(a.out[0]) == graph_.type(b.out[0]);
+  }
+
+  Fit fit_of(Id term, Id result) const {
+    const Value& value = graph_.values[index(term)];
+    if (value.node < 0) return is_own_carry(value.index, result) ? Fit::own_carry : Fit::input;
+    const Node& made = graph_.nodes[static_cast<std::size_t>(value.node)];
+    if (region_of(made) != nullptr && made.op != &op::k_fused) return Fit::loop_result;
+    const bool dot = made.op == &op::k_dot || made.op == &op::k_dot_sum || merged_[index(term)];
+    return dot ? Fit::shared_dot : Fit::none;
+  }
+
+  bool is_own_carry(std::int32_t input, Id result) const {
+    if (region_ == nullptr) return false;
+    const std::int32_t carry = input - region_->num_consts;
+    return 0 <= carry && carry < region_->num_carry &&
+           graph_.outputs[static_cast<std::size_t>(carry)] == result;
+  }
+
+  const Graph& graph_;
+  const Region* region_;
+  std::vector<int> uses_;
+  std::vector<bool> inner_;
+  std::vector<bool> merged_;  // additions that became a dot_sum
+};
+
+class MergeDots {
+ public:
+  GraphPtr run(const Graph& graph, const Region* region) {
+    Builder b;
+    Ids map(graph.values.size(), kNone);
+    const auto mapped = [&](const Ids& ids) {
+      Ids result;
+      for (const Id id : ids) result.push_back(map[index(id)]);
+      return result;
+    };
+    const Ids inputs = declare_inputs(b, graph);
+    for (std::size_t i = 0; i < inputs.size(); ++i) map[index(graph.inputs[i])] = inputs[i];
+    Sums sums(graph, region);
+    for (const Node& node : graph.nodes) {
+      b.set_label(node.label);
+      Ids out;
+      if (const Sum sum = sums.at(node); !sum.products.empty()) {
+        out = {emit(b, graph, sum, mapped)};
+        if (b.shape(out[0]) != graph.type(node.out[0]).shape) {
+          out[0] = b.reshape(out[0], graph.type(node.out[0]).shape);
+        }
+        for (const Id id : sum.rest) out[0] = b.add(out[0], map[index(id)]);
+      } else if (node.attrs.region) {
+        out = b.emit_region(*node.op, mapped(node.in), merged(node));
+      } else {
+        out = {b.emit(*node.op, mapped(node.in), node.attrs)};
+      }
+      for (std::size_t i = 0; i < out.size(); ++i) map[index(node.out[i])] = out[i];
+    }
+    return b.finish(mapped(graph.outputs));
+  }
+
+ private:
+  // The products and z, in the products' type.
+  template <class Mapped>
+  Id emit(Builder& b, const Graph& graph, const Sum& sum, const Mapped& mapped) {
+    Ids in;
+    Ids more;  // the z of dot_sums among the products, beyond the one destination
+    Attrs attrs;
+    for (const Node* product : sum.products) {
+      const Ids from = mapped(product->in);
+      const auto pairs = static_cast<std::ptrdiff_t>(from.size() / 2 * 2);
+      in.insert(in.end(), from.begin(), from.begin() + pairs);
+      more.insert(more.end(), from.begin() + pairs, from.end());
+      if (product->op == &op::k_dot) {
+        attrs.axes.push_back((product->attrs.trans_a ? 1 : 0) + (product->attrs.trans_b ? 2 : 0));
+      } else {
+        attrs.axes.insert(attrs.axes.end(), product->attrs.axes.begin(), product->attrs.axes.end());
+      }
+    }
+    if (sum.z != kNone) {
+      in.push_back(b.reshape(mapped({sum.z})[0], graph.type(sum.products[0]->out[0]).shape));
+    } else if (!more.empty()) {
+      in.push_back(more.back());
+      more.pop_back();
+    }
+    Id result = b.emit(op::k_dot_sum, in, std::move(attrs));
+    for (const Id id : more) result = b.add(result, id);
+    return result;
+  }
+
+  // The node's region with its body rewritten; a shared region stays shared.
+  RegionPtr merged(const Node& node) {
+    const RegionPtr& old = node.attrs.region;
+    RegionPtr& known = done_[old.get()];
+    if (!known) {
+      known = old;
+      const bool scan = node.op == &op::k_scan;
+      if (const GraphPtr body = run(*old->body, scan ? old.get() : nullptr);
+          !same_graph(*body, *old->body)) {
+        auto changed = std::make_shared<Region>(*old);
+        changed->body = body;
+        known = std::move(changed);
+      }
+    }
+    return known;
+  }
+
+  std::unordered_map<const Region*, RegionPtr> done_;
+};
+
+}  // namespace
+
+GraphPtr merge_dots(const Graph& graph) { return MergeDots().run(graph, nullptr); }
+
+}  // namespace mixflow

@@ -1,0 +1,90 @@
+// The grad node: the one place where mixed mode and reverse mode differ.
+//
+// With cotangents c_g of g = grad_theta L, the cotangent of w (any theta or other input) is
+//   (d^2 L / dw dtheta) c_g.
+// The Hessian is symmetric, so that is the tangent of grad_w L along theta_dot = c_g: one jvp of a
+// vjp, forward over reverse, for all w at once (MixFlow-MG, arXiv 2505.00793). Only the tangents
+// are kept, and with them dead code takes the primal weight gradients.
+#include <algorithm>
+
+#include "ops/op_list.h"
+#include "transform/differentiate.h"
+#include "transform/rebuild.h"
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+BackwardGrad make_grad(Context& context, const RegionPtr& region, const Mask& active,
+                       const Mask& bars) {
+  const Graph& loss = *region->body;
+  const std::size_t inputs = loss.inputs.size(), thetas = index(region->num_carry);
+  BackwardGrad result;
+  Mask directions(inputs, false);
+  for (std::size_t k = 0; k < thetas; ++k) {
+    directions[k] = region->grad_mode == GradMode::mixed && bars[1 + k];
+  }
+  result.second_order = any(directions);
+  // The gradient with respect to theta is at hand: it is what the node returns.
+  Mask wanted = active;
+  if (!result.second_order) std::fill_n(wanted.begin(), thetas, false);
+  if (!any(wanted) || !(result.second_order || bars[0])) return {};
+
+  const GraphPtr gradient = gradient_graph(context, loss, wanted, false);
+  std::vector<int> order;
+  for (std::size_t i = 0; i < inputs; ++i) {
+    if (wanted[i]) order.push_back(static_cast<int>(i));
+  }
+  const int outputs = static_cast<int>(order.size());
+  const JvpResult second =
+      jvp_graph(context, *gradient, directions, {}, {{static_cast<int>(inputs)}, {outputs}});
+  const Graph& joint = *second.graph;
+  Ids results;
+  std::size_t next = order.size();
+  for (std::size_t j = 0; j < order.size(); ++j) {
+    if (bars[0] && index(order[j]) >= thetas) {
+      results.push_back(joint.outputs[j]);
+      result.out.push_back({order[j], true});
+    }
+    if (second.out_nonzero[j]) {
+      results.push_back(joint.outputs[next++]);
+      result.out.push_back({order[j], false});
+    }
+  }
+  if (results.empty()) return {};
+  result.graph = dce(*cut(joint, joint.inputs, results));
+  return result;
+}
+
+}  // namespace
+
+GraphPtr gradient_graph(Context& context, const Graph& loss, const Mask& wanted, bool with_value) {
+  Builder b;
+  const Ids in = declare_inputs(b, loss);
+  const Ids out = b.inline_graph(loss, in);
+  Ids xs;
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    if (wanted[i]) xs.push_back(in[i]);
+  }
+  const Ids seed{b.full_like(out[0], 1)};
+  Ids outputs = with_value ? out : Ids{};
+  const Ids bars = pullback(context, b, out, seed, xs);
+  for (std::size_t i = 0; i < xs.size(); ++i) {
+    outputs.push_back(bars[i] != kNone ? bars[i] : b.zeros_like(xs[i]));
+  }
+  return dce(*b.finish(std::move(outputs)));
+}
+
+const BackwardGrad& backward_grad(Context& context, const RegionPtr& region, const Mask& active,
+                                  const Mask& bars) {
+  const auto key = std::tuple(region, active, bars);
+  if (const auto known = context.backward_grads.find(key); known != context.backward_grads.end()) {
+    return known->second;
+  }
+  return context.backward_grads.emplace(key, make_grad(context, region, active, bars))
+      .first->second;
+}
+
+}  // namespace mixflow

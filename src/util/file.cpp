@@ -1,0 +1,180 @@
+#include "util/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "util/error.h"
+
+namespace mixflow {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Closes on every way out; close(2) errors are checked where they matter, through `close`.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  bool close() {
+    const int fd = fd_;
+    fd_ = -1;
+    return ::close(fd) == 0;
+  }
+
+ private:
+  int fd_;
+};
+
+// Deletes the temporary file unless the rename has taken it away.
+struct Temporary {
+  fs::path path;
+  bool renamed = false;
+  ~Temporary() {
+    if (!renamed) ::unlink(path.c_str());
+  }
+};
+
+std::string reason(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+      return "the disk is full (or your quota is used up): free some space and run again";
+    case EFBIG:
+      return "the file would exceed the size limit (`ulimit -f`, or the file system's)";
+    case EROFS:
+      return "the file system is read-only";
+    default:
+      return std::strerror(error);
+  }
+}
+
+[[noreturn]] void fail_read(const fs::path& path, int error) {
+  const std::string where = path.string() + ": ";
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      throw UserError(where + "no such file");
+    case EACCES:
+    case EPERM:
+      throw UserError(where + "may not be read (permission denied)");
+    case EISDIR:
+      throw UserError(where + "is a directory, expected a file");
+    default:
+      throw RunError(where + "cannot be read: " + reason(error));
+  }
+}
+
+[[noreturn]] void fail_write(const fs::path& path, const fs::path& directory, int error) {
+  const std::string where = path.string() + ": ";
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      throw UserError(where + "cannot be written: there is no directory " + directory.string());
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      throw UserError(where + "cannot be written: the directory " + directory.string() + " is " +
+                      (error == EROFS ? "on a read-only file system" : "not writable by you"));
+    case EISDIR:
+    case ENOTEMPTY:
+    case EEXIST:
+      throw UserError(where + "cannot be written: it is a directory");
+    default:
+      throw RunError(where + "cannot be written: " + reason(error));
+  }
+}
+
+fs::path directory_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+fs::path temporary_name(const fs::path& path) {
+  static std::atomic<unsigned> counter{0};
+  fs::path name = path;
+  name += ".tmp." + std::to_string(::getpid()) + "." + std::to_string(counter++);
+  return name;
+}
+
+// Zero, or the error that stopped it.
+int write_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::vector<std::byte> read_file(const fs::path& path) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) fail_read(path, errno);
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) fail_read(path, errno);
+  if (S_ISDIR(status.st_mode)) fail_read(path, EISDIR);
+
+  // The size is a hint only: pipes report 0, and a file may grow while it is read. One byte more
+  // than the hint lets the usual case end without growing the buffer.
+  std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size) + 1);
+  std::size_t size = 0;
+  while (true) {
+    if (size == bytes.size()) bytes.resize(2 * size);
+    const ssize_t count = ::read(file.get(), bytes.data() + size, bytes.size() - size);
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      fail_read(path, errno);
+    }
+    if (count == 0) break;
+    size += static_cast<std::size_t>(count);
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
+std::string read_text(const fs::path& path) {
+  const std::vector<std::byte> bytes = read_file(path);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+void write_atomically(const fs::path& path, std::span<const std::byte> bytes) {
+  const fs::path directory = directory_of(path);
+  Temporary temporary{temporary_name(path)};
+  Descriptor file(::open(temporary.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  if (file.get() < 0) {
+    temporary.renamed = true;  // nothing of ours to delete
+    fail_write(path, directory, errno);
+  }
+  if (const int error = write_all(file.get(), bytes)) fail_write(path, directory, error);
+  if (::fsync(file.get()) != 0) fail_write(path, directory, errno);
+  if (!file.close()) fail_write(path, directory, errno);
+  if (::rename(temporary.path.c_str(), path.c_str()) != 0) fail_write(path, directory, errno);
+  temporary.renamed = true;
+
+  // Some file systems cannot sync a directory (EINVAL); then the rename is as durable as they make
+  // it.
+  Descriptor parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (parent.get() >= 0 && ::fsync(parent.get()) != 0 && errno != EINVAL) {
+    fail_write(path, directory, errno);
+  }
+}
+
+void write_atomically(const fs::path& path, std::string_view text) {
+  write_atomically(path, std::as_bytes(std::span(text.data(), text.size())));
+}
+
+}  // namespace mixflow

@@ -1,0 +1,26 @@
+// Whole files, read at once and written so that a crash or a full disk never leaves half of one.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mixflow {
+
+// The bytes of a file. UserError if it does not exist, is a directory or may not be read; RunError
+// if the disk fails.
+std::vector<std::byte> read_file(const std::filesystem::path& path);
+std::string read_text(const std::filesystem::path& path);
+
+// Replaces `path` by `bytes`: whoever looks, now or after a crash, sees the old file or the new
+// one, whole. The bytes go to a temporary name in the same directory, reach the disk, and are
+// renamed; then the directory reaches the disk. Directories are not created. UserError for a
+// directory that is missing or may not be written, RunError for a full or failing disk; either way
+// the old file is untouched and no temporary file stays.
+void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
+void write_atomically(const std::filesystem::path& path, std::string_view text);
+
+}  // namespace mixflow

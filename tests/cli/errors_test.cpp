@@ -1,0 +1,128 @@
+// Every file of tests/errors through the binary: its message and nothing else, nothing written.
+// Those from 70 on name data files, which are made here.
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "../data/bytes.h"
+#include "process.h"
+
+using namespace mixflow;
+
+namespace {
+
+const std::filesystem::path kErrors = std::filesystem::path(MIXFLOW_SOURCE_DIR) / "tests/errors";
+constexpr int kRows = 60;
+
+std::string labels(auto label_of_row) {
+  std::vector<std::int32_t> values;
+  for (int row = 0; row < kRows; ++row) values.push_back(label_of_row(row));
+  return npy("<i4", "(60,)", raw(values));
+}
+
+// Good files, and one for each way of being bad.
+std::map<std::string, std::string> data_files() {
+  std::vector<float> x;
+  for (int i = 0; i < 2 * kRows; ++i) x.push_back(static_cast<float>(i % 7) - 3);
+  std::vector<float> x_nan = x;
+  x_nan[25] = std::nanf("");
+  std::vector<double> x_large(x.begin(), x.end());
+  x_large[7] = 1e300;
+  std::vector<float> half(kRows, 1);
+  half[3] = 0.5f;
+  const std::string points = npy("<f4", "(60, 2)", raw(x));
+  std::map<std::string, std::string> files = {
+      {"points.npy", points},
+      {"points.txt", points},
+      {"truncated.npy", points.substr(0, points.size() - 100)},
+      {"text.npy", "u,v\n1,2\n"},
+      {"nan.npy", npy("<f4", "(60, 2)", raw(x_nan))},
+      {"large.npy", npy("<f8", "(60, 2)", raw(x_large))},
+      {"flat.npy", npy("<f4", "(120,)", raw(x))},
+      {"objects.npy", npy("|O", "(60, 2)", raw(x))},
+      {"complex.npy", npy("<c8", "(60, 1)", raw(x))},
+      {"labels.npy", labels([](int row) { return row % 3; })},
+      {"six_labels.npy", labels([](int row) { return row % 6; })},
+      {"gap_labels.npy", labels([](int row) { return 2 * (row % 2); })},
+      {"zero_labels.npy", labels([](int) { return 0; })},
+      {"short_labels.npy", npy("<i4", "(3,)", raw(std::vector<std::int32_t>{0, 1, 2}))},
+      {"half_labels.npy", npy("<f4", "(60,)", raw(half))},
+      {"good.csv", "u,v,target\n1,2,0\n3,4,1\n"},
+      {"word.csv", "u,v,target\n1,2,0\n3,four,1\n"},
+      {"ragged.csv", "u,v,target\n1,2,0\n3,4\n"},
+      {"quote.csv", "u,v,target\n1,\"2,0\n3,4,1\n"},
+      {"header.csv", "u,v,target\n"},
+      {"empty.npz", "PK\x05\x06" + std::string(18, '\0')},
+      {"cut.npz", "PK\x03\x04" + std::string(30, '\0')},
+  };
+  return files;
+}
+
+struct BadConfig {
+  std::string file, message;
+};
+
+// messages.txt: a line is the message, preceded by "FILE: " where the message names the data file
+// first and not the config.
+std::vector<BadConfig> bad_configs() {
+  std::vector<BadConfig> configs;
+  std::istringstream lines(read_text(kErrors / "messages.txt"));
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t colon = line.find(':');
+    const bool of_data = line.compare(colon, 2, ": ") == 0;
+    configs.push_back({line.substr(0, colon), of_data ? line.substr(colon + 2) : line});
+  }
+  return configs;
+}
+
+// A directory with all bad configs and data files.
+struct Workplace : TemporaryDirectory {
+  Workplace() {
+    for (const auto& entry : std::filesystem::directory_iterator(kErrors))
+      std::filesystem::copy_file(entry.path(), path / entry.path().filename());
+    for (const auto& [name, content] : data_files()) write_atomically(path / name, content);
+    std::filesystem::create_directory(path / "folder.npy");
+  }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "every bad configuration is refused by every subcommand with its message, and nothing is "
+    "written") {
+  const Workplace work;
+  const auto files = listing(work.path);
+  const Args others = {"plan", "check", "grad", "graph"};
+  std::size_t checked = 0;
+  for (const auto& [file, message] : bad_configs()) {
+    // `train` for all; the other subcommands read configs the same way, so they take turns.
+    for (const std::string& command : {std::string("train"), others[checked % others.size()]}) {
+      CAPTURE(file);
+      CAPTURE(command);
+      const Outcome outcome = mixflow::mixflow({command, file}, work.path);
+      CHECK(outcome.code == 2);
+      CHECK(outcome.out == "");
+      CHECK(outcome.err == "mixflow: " + message + "\n");
+    }
+    ++checked;
+  }
+  CHECK(checked >= 90);
+  CHECK(listing(work.path) == files);
+}
+
+TEST_CASE("every bad configuration is listed in messages.txt once, with a message of its own") {
+  std::vector<std::string> listed, files, messages;
+  for (const auto& [file, message] : bad_configs()) {
+    listed.push_back(file);
+    const std::size_t at = message.find(": ");
+    messages.push_back(message.substr(at));
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(kErrors)) {
+    if (entry.path().extension() == ".yaml") files.push_back(entry.path().filename().string());
+  }
+  std::ranges::sort(files);
+  CHECK(std::ranges::is_sorted(listed));
+  CHECK(listed == files);
+  std::ranges::sort(messages);
+  CHECK(std::ranges::adjacent_find(messages) == messages.end());
+}

@@ -1,0 +1,342 @@
+// `mixflow train`: the run directory, and how runs end.
+#include <fstream>
+#include <regex>
+
+#include "data/safetensors.h"
+#include "process.h"
+
+using namespace mixflow;
+
+namespace {
+
+const Args kTimes = {"step_s", "wall_s", "gflops", "mfu", "examples_per_s", "rss_bytes"};
+
+// metrics.jsonl without what depends on time.
+std::vector<nlohmann::json> timeless_metrics(const std::filesystem::path& run) {
+  auto lines = json_lines(run / "metrics.jsonl");
+  for (nlohmann::json& line : lines)
+    for (const std::string& key : kTimes) line.erase(key);
+  return lines;
+}
+
+std::string checkpoint_name(int step) {
+  char name[64];
+  std::snprintf(name, sizeof name, "checkpoints/step-%010d.safetensors", step);
+  return name;
+}
+
+// Metrics, evaluations and tensors of two runs of `steps` meta-steps are equal to the last bit.
+void check_same_run(const std::filesystem::path& a, const std::filesystem::path& b, int steps) {
+  CHECK(timeless_metrics(a) == timeless_metrics(b));
+  CHECK(read_text(a / "eval.jsonl") == read_text(b / "eval.jsonl"));
+  const TensorFile x = read_safetensors(a / checkpoint_name(steps));
+  const TensorFile y = read_safetensors(b / checkpoint_name(steps));
+  CHECK(x.tensors.size() > 3);
+  CHECK(x.tensors == y.tensors);
+  const auto summary = [](const std::filesystem::path& run) {
+    auto json = nlohmann::json::parse(read_text(run / "summary.json"));
+    for (const char* key :
+         {"seconds", "first_step_s", "step_s", "gflops", "mfu", "peak_rss_bytes"}) {
+      CHECK(json.at(key).is_number());
+      json.erase(key);
+    }
+    return json;
+  };
+  CHECK(summary(a) == summary(b));
+}
+
+#ifdef __SANITIZE_ADDRESS__
+constexpr int kLongSteps = 2000;
+#else
+constexpr int kLongSteps = 12000;
+#endif
+
+// A run whose length lets a signal arrive in its middle.
+Args longer(const std::string& out) {
+  return Args{"train"} +
+         tiny(set({"meta.steps=" + std::to_string(kLongSteps), "meta.checkpoint_every=200",
+                   "meta.eval.every=1000", "model.hidden=[32, 32]", "threads=1"})) +
+         Args{"--quiet", "--out", out};
+}
+
+// The same without a break, in a directory that lives as long as the tests.
+const std::filesystem::path& uninterrupted() {
+  static const TemporaryDirectory directory;
+  static const std::filesystem::path run = [] {
+    CHECK(mixflow::mixflow(longer("whole"), directory.path).code == 0);
+    return directory.path / "whole";
+  }();
+  return run;
+}
+
+void wait_for_file(const std::filesystem::path& path) {
+  for (int i = 0; i < 60000 && !std::filesystem::exists(path); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  REQUIRE(std::filesystem::exists(path));
+}
+
+}  // namespace
+
+TEST_CASE(
+    "a run directory holds the resolved config, metrics, evaluations, a summary, a log and "
+    "checkpoints") {
+  const TemporaryDirectory directory;
+  const Outcome outcome = mixflow::mixflow(Args{"train", "--out", "run"} + tiny(), directory.path);
+  CHECK(outcome.code == 0);
+  CHECK(outcome.out.find("quickstart: done after 12 meta-steps") == 0);
+  CHECK(outcome.out.find("Run directory: run\n") != std::string::npos);
+  const auto run = directory.path / "run";
+  CHECK(listing(run) == Args{"checkpoints", checkpoint_name(8), checkpoint_name(12), "config.yaml",
+                             "eval.jsonl", "log.txt", "metrics.jsonl", "summary.json"});
+
+  const auto metrics = json_lines(run / "metrics.jsonl");
+  REQUIRE(metrics.size() == 12);
+  double steps_s = 0;
+  for (std::size_t i = 0; i < metrics.size(); ++i) {
+    const nlohmann::json& line = metrics[i];
+    CHECK(line.at("step") == i + 1);
+    for (const char* key : {"meta_loss", "inner_loss_first", "inner_loss_last", "meta_grad_norm",
+                            "meta_lr", "step_s", "wall_s", "gflops", "mfu", "examples_per_s",
+                            "static_bytes", "dynamic_bytes", "arena_peak_bytes", "rss_bytes"}) {
+      CHECK_MESSAGE(line.at(key).is_number(), key);
+      CHECK_MESSAGE(line.at(key).get<double>() > 0, key);
+    }
+    CHECK(line.at("dynamic_bytes") == line.at("arena_peak_bytes"));
+    if (i > 0) CHECK(line.at("wall_s").get<double>() >= metrics[i - 1].at("wall_s").get<double>());
+    steps_s += line.at("step_s").get<double>();
+  }
+
+  const auto evals = json_lines(run / "eval.jsonl");
+  REQUIRE(evals.size() == 4);
+  for (std::size_t i = 0; i < evals.size(); ++i) {
+    CHECK(evals[i].at("step") == std::vector<int>{0, 5, 10, 12}[i]);
+    CHECK(evals[i].at("tasks") == 4);
+    CHECK(evals[i].at("points").size() == 3);
+  }
+  const auto summary = nlohmann::json::parse(read_text(run / "summary.json"));
+  CHECK(summary.at("steps") == 12);
+  CHECK(summary.at("interrupted") == false);
+  CHECK(summary.at("eval_before") == evals.front());
+  CHECK(summary.at("eval_after") == evals.back());
+  CHECK(summary.at("dynamic_bytes") == summary.at("arena_peak_bytes"));
+  CHECK(summary.at("first_step_s").get<double>() > 0);
+  // Neither evaluations nor checkpoints count as meta-steps.
+  CHECK(summary.at("step_s").get<double>() == doctest::Approx(steps_s / 12));
+
+  const std::string log = read_text(run / "log.txt");
+  for (const char* part :
+       {"info: mixflow ", ": quickstart, mode mixed, f32, 2 threads\n", "info: plan: static ",
+        "info: meta-step 0: held-out (4): loss ", "info: meta-step 12: held-out (4): loss ",
+        "info: done: meta-step 12, "}) {
+    CHECK_MESSAGE(log.find(part) != std::string::npos, part);
+  }
+}
+
+TEST_CASE("training from a run's config.yaml gives the same run, from any directory") {
+  const TemporaryDirectory directory;
+  std::filesystem::create_directories(directory.path / "a/b");
+  std::ofstream csv(directory / "a/points.csv");
+  csv << "u,v,target\n";
+  for (int row = 0; row < 40; ++row) csv << row % 7 << "," << row % 5 << "," << row % 2 << "\n";
+  csv.close();
+  std::ofstream(directory / "a/c.yaml")
+      << "data: {kind: tabular, x: points.csv, target_column: target}\n"
+         "model: {kind: mlp, hidden: [4]}\n"
+         "inner: {loss: cross_entropy, steps: 2}\n"
+         "meta: {parameters: [{kind: lr}], steps: 5, eval: {tasks: 2}}\n";
+  CHECK(mixflow::mixflow({"train", "a/c.yaml", "--out", "one"}, directory.path).code == 0);
+  const Outcome again = mixflow::mixflow({"train", "../../one/config.yaml", "--out", "../../two"},
+                                         directory.path / "a/b");
+  CHECK_MESSAGE(again.code == 0, again.err);
+  check_same_run(directory.path / "one", directory.path / "two", 5);
+  // The same file under another name is no other configuration.
+  const Outcome resumed =
+      mixflow::mixflow({"train", "c.yaml", "--out", "../one", "--resume"}, directory.path / "a");
+  CHECK_MESSAGE(resumed.code == 0, resumed.err);
+}
+
+TEST_CASE(
+    "a directory that holds a run is not overwritten, and resumed only with the same config") {
+  const TemporaryDirectory directory;
+  const Args train = Args{"train", "--out", "run"} + tiny();
+  CHECK(mixflow::mixflow(train, directory.path).code == 0);
+  const auto files = listing(directory.path);
+  const std::string metrics = read_text(directory / "run/metrics.jsonl");
+
+  const Outcome again = mixflow::mixflow(train, directory.path);
+  CHECK(again.code == 2);
+  CHECK(again.err ==
+        "mixflow: run: holds a run already: continue it with --resume, or choose another --out\n");
+  const Outcome other =
+      mixflow::mixflow(train + set({"meta.optimizer.lr=0.5"}) + Args{"--resume"}, directory.path);
+  CHECK(other.code == 2);
+  CHECK(
+      other.err ==
+      "mixflow: run/config.yaml: the run was started with another configuration: it had \"    lr: "
+      "0.001\", now \"    lr: 0.5\". Resume with the same config, or start anew with another "
+      "--out\n");
+  CHECK(listing(directory.path) == files);
+  CHECK(read_text(directory / "run/metrics.jsonl") == metrics);
+}
+
+TEST_CASE("resuming a run that has ended succeeds and changes nothing") {
+  const TemporaryDirectory directory;
+  const Args train = Args{"train", "--out", "run", "--json"} + tiny();
+  const Outcome first = mixflow::mixflow(train, directory.path);
+  std::vector<std::string> before;
+  for (const std::string& name : listing(directory.path / "run"))
+    if (name != "checkpoints") before.push_back(read_text(directory.path / "run" / name));
+  const Outcome resumed = mixflow::mixflow(train + Args{"--resume"}, directory.path);
+  CHECK(resumed.code == 0);
+  CHECK(resumed.out == first.out);
+  std::vector<std::string> after;
+  for (const std::string& name : listing(directory.path / "run"))
+    if (name != "checkpoints") after.push_back(read_text(directory.path / "run" / name));
+  CHECK(after == before);
+}
+
+TEST_CASE("a run that was killed resumes with the same bits") {
+  const TemporaryDirectory directory;
+  Process process(longer("killed"), directory.path);
+  wait_for_file(directory.path / "killed" / checkpoint_name(400));
+  process.signal(SIGKILL);
+  CHECK(process.wait().code == 128 + SIGKILL);
+  CHECK_FALSE(std::filesystem::exists(directory.path / "killed/summary.json"));
+  // What a write that was cut short may leave at the end of a text file is dropped.
+  std::ofstream(directory / "killed/metrics.jsonl", std::ios::app) << "{\"step\": 99";
+  std::ofstream(directory / "killed/eval.jsonl", std::ios::app) << "{\"step";
+  const Outcome resumed = mixflow::mixflow(longer("killed") + Args{"--resume"}, directory.path);
+  CHECK_MESSAGE(resumed.code == 0, resumed.err);
+  check_same_run(uninterrupted(), directory.path / "killed", kLongSteps);
+  CHECK(read_text(directory / "killed/log.txt").find("info: resumed after meta-step ") !=
+        std::string::npos);
+}
+
+TEST_CASE(
+    "an interrupted run finishes its meta-step, saves, exits 130 and resumes with the same bits") {
+  const TemporaryDirectory directory;
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const std::string name = "run" + std::to_string(signal);
+    const auto run = directory.path / name;
+    Process process(longer(name) + Args{"--json"}, directory.path);
+    wait_for_file(run / checkpoint_name(200));
+    process.signal(signal);
+    const Outcome outcome = process.wait();
+    CHECK(outcome.code == 130);
+    const auto summary = json_of(outcome);
+    CHECK(summary.at("interrupted") == true);
+    const int steps = summary.at("steps");
+    CHECK(steps < kLongSteps);
+    CHECK(std::filesystem::exists(run / checkpoint_name(steps)));
+    CHECK(read_text(run / "log.txt").find("info: interrupted after meta-step ") !=
+          std::string::npos);
+    CHECK(mixflow::mixflow(longer(name) + Args{"--resume"}, directory.path).code == 0);
+    check_same_run(uninterrupted(), run, kLongSteps);
+  }
+}
+
+TEST_CASE("a run resumes only with its number of threads") {
+  const TemporaryDirectory directory;
+  const Args train = Args{"train", "--out", "run"} + tiny();
+  CHECK(mixflow::mixflow(train, directory.path).code == 0);
+  const Outcome other =
+      mixflow::mixflow(train + Args{"--resume", "--threads", "1"}, directory.path);
+  CHECK(other.code == 2);
+  CHECK(other.err ==
+        "mixflow: run: the run used 2 threads, this process 1; sums would differ in "
+        "their last bits: pass --threads 2\n");
+}
+
+TEST_CASE("a damaged, cut or foreign checkpoint is refused with the way out") {
+  const TemporaryDirectory directory;
+  const Args train = Args{"train", "--out", "run"} + tiny();
+  CHECK(mixflow::mixflow(train, directory.path).code == 0);
+  const auto path = directory.path / "run" / checkpoint_name(12);
+  const std::string name = "run/" + checkpoint_name(12);
+  const std::string whole = read_text(path);
+  const TensorFile file = read_safetensors(path);
+  const auto refused = [&](const std::string& content) {
+    write_atomically(path, content);
+    const Outcome outcome = mixflow::mixflow(train + Args{"--resume"}, directory.path);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.err.starts_with("mixflow: " + name + ": "));
+    CHECK(std::ranges::count(outcome.err, '\n') == 1);
+    return outcome.err;
+  };
+  const auto changed = [&](auto change) {
+    TensorFile copy = file;
+    change(copy);
+    write_safetensors(path, copy);
+    return refused(read_text(path));
+  };
+  const auto has = [](const std::string& text, const std::string& part) {
+    CHECK_MESSAGE(text.find(part) != std::string::npos, text << " lacks " << part);
+  };
+  const std::string way_out = "; delete it to resume from the one before\n";
+  has(refused(""), way_out);
+  has(refused("not tensors"), way_out);
+  has(refused(whole.substr(0, whole.size() / 2)), way_out);
+  has(refused(whole + "more"), way_out);
+  has(changed([](TensorFile& f) { f.metadata.clear(); }), "expected a checkpoint");
+  has(changed([](TensorFile& f) { f.metadata["format"] = "other-1"; }),
+      "found the format \"other-1\"");
+  has(changed([](TensorFile& f) { f.metadata["step"] = "11"; }), "it holds meta-step 11");
+  has(changed([](TensorFile& f) { f.metadata["metrics_bytes"] = "-1"; }),
+      "\"metrics_bytes\" is \"-1\"");
+  has(changed([](TensorFile& f) { f.metadata.erase("wall_s"); }), "it has no \"wall_s\"");
+  has(changed([](TensorFile& f) {
+        std::erase_if(f.tensors,
+                      [](const NamedTensor& t) { return t.name == "eta.init.layers.0.bias"; });
+      }),
+      "eta.init.layers.0.bias f32[8], which is missing: the checkpoint belongs to another "
+      "experiment");
+  has(changed([](TensorFile& f) {
+        std::erase_if(f.tensors, [](const NamedTensor& t) { return t.name == "recent_losses"; });
+      }),
+      "it has no valid \"recent_losses\"");
+  // The way out works.
+  std::filesystem::remove(path);
+  CHECK(mixflow::mixflow(train + Args{"--resume"}, directory.path).code == 0);
+  CHECK(read_safetensors(path).tensors == file.tensors);
+}
+
+TEST_CASE(
+    "a loss that is not finite ends the run with the meta-step, and the directory stays whole") {
+  const TemporaryDirectory directory;
+  const Args train =
+      Args{"train", "--out", "run"} + tiny(set({"meta.optimizer.kind=sgd", "meta.optimizer.lr=1e4",
+                                                "meta.checkpoint_every=1", "meta.steps=100"}));
+  const Outcome outcome = mixflow::mixflow(train, directory.path);
+  CHECK(outcome.code == 1);
+  CHECK(outcome.out == "");
+  std::smatch match;
+  REQUIRE_MESSAGE(
+      std::regex_search(outcome.err, match,
+                        std::regex("mixflow: run failed: meta-step (\\d+): the (outer loss|"
+                                   "meta-gradient) is not finite")),
+      outcome.err);
+  const int step = std::stoi(match[1]);
+  REQUIRE(step > 1);
+  const auto run = directory.path / "run";
+  CHECK(json_lines(run / "metrics.jsonl").size() == static_cast<std::size_t>(step - 1));
+  CHECK_NOTHROW(read_safetensors(run / checkpoint_name(step - 1)));
+  CHECK(read_text(run / "log.txt").find("error: meta-step " + std::to_string(step)) !=
+        std::string::npos);
+  // The same again from the last checkpoint.
+  const Outcome resumed = mixflow::mixflow(train + Args{"--resume"}, directory.path);
+  CHECK(resumed.code == 1);
+  CHECK(resumed.err == outcome.err);
+}
+
+TEST_CASE("held-out losses that are not finite are null, and the run can be resumed") {
+  const TemporaryDirectory directory;
+  const Args train = Args{"train", "--out", "run"} +
+                     tiny(set({"inner.optimizer.lr=3", "meta.eval.steps=[0, 1, 200]"}));
+  const Outcome outcome = mixflow::mixflow(train, directory.path);
+  CHECK_MESSAGE(outcome.code == 0, outcome.err);
+  const auto points = json_lines(directory / "run/eval.jsonl").front().at("points");
+  CHECK(points[2].at("loss").is_null());
+  CHECK(points[2].at("loss_ci95").is_null());
+  std::filesystem::remove(directory.path / "run" / checkpoint_name(12));
+  CHECK(mixflow::mixflow(train + Args{"--resume"}, directory.path).code == 0);
+}

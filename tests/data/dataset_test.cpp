@@ -1,0 +1,166 @@
+#include "data/dataset.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "../util/testing.h"
+#include "batches.h"
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+Dataset read(const std::string& x, const std::string& y, const std::string& target = "") {
+  Config config;
+  config.file = "a.yaml";
+  config.origins[""] = config.file;
+  return read_dataset({x, y, target}, config);
+}
+std::string refusal(const std::string& x, const std::string& y, const std::string& target = "") {
+  return message_of<UserError>([&] { read(x, y, target); });
+}
+
+TEST_CASE("images are flattened and targets get two dimensions") {
+  const TemporaryDirectory d;
+  write_atomically(d / "x.npy", npy("|u1", "(2, 2, 2)", "\1\2\3\4\5\6\7\10"));
+  write_labels(d / "y.npy", {1, 0});
+  const Dataset set = read(d / "x.npy", d / "y.npy");
+  CHECK(set.x.shape == Shape{2, 4});
+  CHECK(set.y.shape == Shape{2, 1});
+}
+
+TEST_CASE("a .csv may hold the target among its columns") {
+  const TemporaryDirectory d;
+  write_atomically(d / "t.csv", "a,price,b\n1,10,2\n3,30,4\n");
+  const Dataset set = read(d / "t.csv", "", "price");
+  CHECK(set.x.values == Numbers{1, 2, 3, 4});
+  CHECK(set.y.values == Numbers{10, 30});
+  CHECK(refusal(d / "t.csv", "", "cost") == d / "t.csv: no column \"cost\"; it has a, price, b");
+  CHECK(refusal(d / "t.csv", "") ==
+        "a.yaml: data.y: expected a file of targets, or a .csv in data.x and the name of its "
+        "column in "
+        "data.target_column");
+  write_atomically(d / "plain.csv", "1,10\n");
+  CHECK(refusal(d / "plain.csv", "", "price") ==
+        d / "plain.csv: no column \"price\"; the file has no header row");
+  write_atomically(d / "one.csv", "price\n10\n");
+  CHECK(refusal(d / "one.csv", "", "price") ==
+        d / "one.csv: holds the target alone, expected further columns for x");
+}
+
+TEST_CASE("files are found beside the config file too") {
+  const TemporaryDirectory d;
+  write_rows(d / "x.npy", 3);
+  write_labels(d / "y.npy", {0, 1, 0});
+  Config config;
+  config.file = d / "run.yaml";
+  config.origins[""] = config.file;
+  CHECK(read_dataset({"x.npy", "y.npy", ""}, config).x.rows() == 3);
+  CHECK(message_of<UserError>([&] {
+          read_dataset({"z.npy", "y.npy", ""}, config);
+        }) == config.file + ": data.x: z.npy: no such file, nor " + (d / "z.npy"));
+}
+
+TEST_CASE("a missing file of the project's own data sets tells the command that fetches it") {
+  CHECK(
+      refusal("/none/digits_x.npy", "y.npy") ==
+      "a.yaml: data.x: /none/digits_x.npy: no such file; scripts/fetch_data.sh digits fetches it");
+  CHECK(refusal("none/mnist_x.npy", "y.npy") ==
+        "a.yaml: data.x: none/mnist_x.npy: no such file; scripts/fetch_data.sh mnist fetches it");
+  CHECK(refusal("/none/x.npy", "y.npy") == "a.yaml: data.x: /none/x.npy: no such file");
+}
+
+TEST_CASE("arrays that are no data set are refused with what they are") {
+  const TemporaryDirectory d;
+  write_rows(d / "x.npy", 3);
+  write_labels(d / "y.npy", {0, 1});
+  CHECK(refusal(d / "x.npy", d / "y.npy") ==
+        d / "x.npy and " + (d / "y.npy") +
+            " differ in length: float32[3,1] and int32[2]; expected one "
+            "target per example");
+  CHECK(refusal(d / "y.npy", d / "y.npy") ==
+        d / "y.npy: found int32[2], expected [examples, features]");
+  write_atomically(d / "cube.npy", npy("|u1", "(3, 1, 1)", "123"));
+  CHECK(refusal(d / "x.npy", d / "cube.npy") ==
+        d / "cube.npy: found uint8[3,1,1], expected [examples] or [examples, outputs]");
+  write_atomically(d / "none.npy", npy("<f4", "(0, 4)", ""));
+  CHECK(refusal(d / "none.npy", d / "y.npy") == d / "none.npy: found float32[0,4]: no numbers");
+  write_atomically(d / "bad.npy",
+                   npy("<f4", "(2, 1)", raw<float>({1, std::numeric_limits<float>::infinity()})));
+  CHECK(refusal(d / "bad.npy", d / "y.npy") ==
+        d / "bad.npy: inf at row 1, column 0 (from 0) of float32[2,1]; every value must be finite");
+  write_atomically(d / "x.txt", "1");
+  CHECK(refusal(d / "x.txt", d / "y.npy") ==
+        d / "x.txt: expected a .npy, .npz:member or .csv file, found .txt");
+}
+
+Array labels_array(const Numbers& values) {
+  return {"y.npy", "float64", {static_cast<std::int64_t>(values.size()), 1}, values};
+}
+
+TEST_CASE("labels are whole numbers from 0 without gaps, of at least two classes") {
+  const Labels labels = read_labels(labels_array({0, 2, 1, 2}));
+  CHECK(labels.classes == 3);
+  CHECK(labels.of_row == std::vector<std::int32_t>{0, 2, 1, 2});
+  const auto refused = [](const Numbers& values) {
+    return message_of<UserError>([&] { read_labels(labels_array(values)); });
+  };
+  CHECK(refused({0, 1, -1}) ==
+        "y.npy: row 2 (from 0) has label -1; expected whole numbers 0 .. classes-1");
+  CHECK(refused({0, 0.5}) ==
+        "y.npy: row 1 (from 0) has label 0.5; expected whole numbers 0 .. classes-1");
+  CHECK(refused({0, 1e300}) ==
+        "y.npy: row 1 (from 0) has label 1e+300; expected whole numbers 0 .. classes-1");
+  CHECK(refused({0, 3, 1}) ==
+        "y.npy: no example has label 2, but the largest is 3; expected every label 0 .. classes-1 "
+        "to occur");
+  CHECK(refused({0, 0}) == "y.npy: every label is 0: expected at least two classes");
+  CHECK(message_of<UserError>([&] {
+          read_labels({"y.npy", "int32", {1, 2}, {0, 1}});
+        }) == "y.npy: found int32[1,2], expected one class label per example: [examples]");
+}
+
+TEST_CASE("standard scaling uses the training rows alone and leaves constant columns at zero") {
+  Array x{"x", "float64", {4, 2}, {1, 0.1, 3, 0.1, 5, 0.1, 100, 0.2}};
+  normalize(x, "standard", {0, 1, 2});
+  const double deviation = std::sqrt(8.0 / 3);
+  CHECK(x.values[0] == doctest::Approx(-2 / deviation));
+  CHECK(x.values[4] == doctest::Approx(2 / deviation));
+  CHECK(x.values[6] == doctest::Approx(97 / deviation));
+  for (std::size_t row = 0; row < 3; ++row) CHECK(x.values[2 * row + 1] == 0);
+  CHECK(x.values[7] == doctest::Approx(0.1));
+}
+
+TEST_CASE("unit scaling divides by the largest training magnitude") {
+  Array x{"x", "float64", {3, 2}, {1, -4, 2, 3, 8, 8}};
+  normalize(x, "unit", {0, 1});
+  CHECK(x.values == Numbers{0.25, -1, 0.5, 0.75, 2, 2});
+  Array zero{"x", "float64", {1, 2}, {0, 0}};
+  normalize(zero, "unit", {0});
+  CHECK(zero.values == Numbers{0, 0});
+}
+
+TEST_CASE("rows are copied in either precision, whichever they are held in") {
+  const Array array{"x.npy", "float64", {2, 2}, {1, 2, 3, 0.1}};
+  for (Precision held : {Precision::f32, Precision::f64}) {
+    const Rows rows(array, held);
+    std::vector<std::byte> f32(16), f64(32);
+    rows.copy(1, Precision::f32, f32.data(), 1);
+    rows.copy(1, Precision::f64, f64.data(), 1);
+    CHECK(to_numbers(f32, DType::f32) == Numbers{0, 0, 3, 0.1f});
+    CHECK(to_numbers(f64, DType::f64) == Numbers{0, 0, 3, held == Precision::f32 ? 0.1f : 0.1});
+  }
+}
+
+TEST_CASE("numbers too large for f32 are refused rather than turned into infinity") {
+  const Array array{"x.npy", "float64", {2, 2}, {1, 2, 3, -1e39}};
+  CHECK(message_of<UserError>([&] { Rows(array, Precision::f32); }) ==
+        "x.npy: row 1 (from 0) holds -1e+39, too large for precision f32; scale the data or use "
+        "precision: f64");
+  CHECK_NOTHROW(Rows(array, Precision::f64));
+}
+
+}  // namespace
+}  // namespace mixflow

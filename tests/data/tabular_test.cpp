@@ -1,0 +1,241 @@
+#include "data/tabular.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "../util/testing.h"
+#include "batches.h"
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+// Ten classes over `rows` rows; x holds the row's number.
+struct Files {
+  TemporaryDirectory directory;
+  Config config;
+
+  explicit Files(int rows = 100, int classes = 10) {
+    write_rows(directory / "x.npy", rows, 2);
+    write_labels(directory / "y.npy", cyclic_labels(rows, classes));
+    config.file = "a.yaml";
+    config.origins[""] = config.file;
+    config.inner.loss = Loss::cross_entropy;
+    TabularData data;
+    data.x = directory / "x.npy";
+    data.y = directory / "y.npy";
+    config.data.source = data;
+  }
+  TabularData& data() { return std::get<TabularData>(config.data.source); }
+  std::unique_ptr<TaskSource> source() const { return make_source(config); }
+  std::string refusal() const {
+    return message_of<UserError>([&] { source(); });
+  }
+};
+
+// The rows of a batch, from the first of x's two columns.
+std::vector<int> rows_of(const Numbers& x) {
+  std::vector<int> rows;
+  for (std::size_t i = 0; i < x.size(); i += 2) {
+    CHECK(x[i] == -x[i + 1]);
+    rows.push_back(static_cast<int>(x[i]));
+  }
+  return rows;
+}
+std::set<int> distinct(const std::vector<int>& rows) { return {rows.begin(), rows.end()}; }
+
+TEST_CASE("splits have their shares, are disjoint and cover all rows") {
+  Files files;
+  files.data().validation = 0.3;
+  files.data().test = 0.1;
+  const auto source = files.source();
+  CHECK(source->inner_batch() == 60);
+  CHECK(source->outer_batch(Split::train) == 30);
+  CHECK(source->outer_batch(Split::validation) == 30);
+  CHECK(source->outer_batch(Split::test) == 10);
+  CHECK(source->same_batch_every_step());
+  CHECK(source->output_width() == 10);
+  const Batches train = fill(*source, Split::train, 0, 1, 5),
+                test = fill(*source, Split::test, 0, 1, 5);
+  std::set<int> all = distinct(rows_of(train.inner[0]));
+  CHECK(all.size() == 60);
+  CHECK(distinct(rows_of(test.inner[0])) == all);
+  for (const auto& x : {train.outer[0], test.outer[0]}) {
+    for (int row : rows_of(x)) CHECK(all.insert(row).second);
+  }
+  CHECK(all.size() == 100);
+  CHECK(fill(*source, Split::validation, 0, 1, 5).outer == train.outer);
+}
+
+TEST_CASE("the split is random by the seed, or ordered as the rows come") {
+  Files files;
+  const auto first = fill(*files.source(), Split::train, 0, 1, 1);
+  CHECK(fill(*files.source(), Split::train, 0, 1, 1) == first);
+  files.config.seed = 2;
+  CHECK(distinct(rows_of(fill(*files.source(), Split::train, 0, 1, 1).inner[0])) !=
+        distinct(rows_of(first.inner[0])));
+  files.data().split = "ordered";
+  const Batches ordered = fill(*files.source(), Split::test, 0, 1, 1);
+  CHECK(rows_of(ordered.inner[0]).front() == 0);
+  CHECK(rows_of(ordered.inner[0]).back() == 59);
+  CHECK(rows_of(ordered.outer[0]).front() == 80);
+}
+
+TEST_CASE("every example keeps its label") {
+  Files files;
+  files.data().batch = 7;
+  files.data().outer_batch = 3;
+  const Batches batches = fill(*files.source(), Split::train, 3, 4, 9);
+  for (const auto& fields : {batches.inner, batches.outer}) {
+    const auto rows = rows_of(fields[0]);
+    REQUIRE(rows.size() == fields[1].size());
+    for (std::size_t i = 0; i < rows.size(); ++i) CHECK(fields[1][i] == rows[i] % 10);
+  }
+}
+
+TEST_CASE(
+    "small batches pass over the training split in epochs, without repeating a row within one") {
+  Files files;
+  files.data().batch = 7;  // 60 rows: 8 batches per epoch, 4 rows left out
+  const auto source = files.source();
+  CHECK_FALSE(source->same_batch_every_step());
+  constexpr int kSteps = 20;
+  const auto rows = rows_of(fill(*source, Split::train, 0, 1, kSteps).inner[0]);
+  REQUIRE(rows.size() == kSteps * 7);
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    CHECK(distinct({rows.begin() + epoch * 56, rows.begin() + (epoch + 1) * 56}).size() == 56);
+  }
+  CHECK(std::vector(rows.begin(), rows.begin() + 56) !=
+        std::vector(rows.begin() + 56, rows.begin() + 112));
+}
+
+TEST_CASE("batches depend on seed, split, index and task alone; more steps only add batches") {
+  Files files;
+  files.data().batch = 7;
+  files.data().outer_batch = 5;
+  const auto source = files.source();
+  const Batches long_run = fill(*source, Split::train, 4, 1, 30);
+  fill(*source, Split::test, 0, 2, 3);
+  const Batches again = fill(*source, Split::train, 4, 3, 10);
+  CHECK(std::equal(again.inner[0].begin(), again.inner[0].begin() + 10 * 7 * 2,
+                   long_run.inner[0].begin()));
+  CHECK(std::equal(long_run.outer[0].begin(), long_run.outer[0].end(), again.outer[0].begin()));
+  // Task 1 sees other batches than task 0, index 5 others than index 4, evaluation others than
+  // training.
+  const auto task_rows = [&](const Batches& batches, int task) {
+    const auto rows = rows_of(batches.inner[0]);
+    return std::vector(rows.begin() + task * 70, rows.begin() + (task + 1) * 70);
+  };
+  CHECK(task_rows(again, 0) != task_rows(again, 1));
+  CHECK(fill(*source, Split::train, 5, 3, 10).inner != again.inner);
+  CHECK(fill(*source, Split::test, 4, 3, 10).inner != again.inner);
+}
+
+TEST_CASE("small outer batches come from the validation split and reach all of it") {
+  Files files;
+  files.data().outer_batch = 5;
+  const auto source = files.source();
+  const auto validation = distinct(rows_of(fill(*source, Split::validation, 0, 1, 1).outer[0]));
+  CHECK(validation.size() == 20);
+  std::map<int, int> seen;
+  for (std::uint64_t index = 0; index < 400; ++index) {
+    const auto rows = rows_of(fill(*source, Split::train, index, 1, 1).outer[0]);
+    CHECK(distinct(rows).size() == 5);
+    for (int row : rows) ++seen[row];
+  }
+  CHECK(seen.size() == 20);
+  for (const auto& [row, count] : seen) {
+    CHECK(validation.contains(row));
+    CHECK(count > 50);  // 100 expected
+    CHECK(count < 150);
+  }
+}
+
+TEST_CASE("without a test share, evaluation uses the validation split") {
+  Files files;
+  files.data().test = 0;
+  const auto source = files.source();
+  CHECK(source->outer_batch(Split::test) == 20);
+  CHECK(fill(*source, Split::test, 0, 1, 1).outer ==
+        fill(*source, Split::validation, 0, 1, 1).outer);
+}
+
+TEST_CASE("labels are integers for cross_entropy, numbers in a column for bce") {
+  Files files(100, 2);
+  Field y = files.source()->fields()[1];
+  CHECK(y.dtype == DType::i32);
+  CHECK(y.shape == Shape{});
+  CHECK(files.source()->output_width() == 2);
+  files.config.inner.loss = Loss::bce;
+  const auto source = files.source();
+  y = source->fields()[1];
+  CHECK(y.dtype == DType::f32);
+  CHECK(y.shape == Shape{1});
+  CHECK(source->output_width() == 1);
+  for (Precision precision : {Precision::f32, Precision::f64}) {
+    const Batches batches = fill(*source, Split::train, 0, 1, 1, precision);
+    const auto rows = rows_of(batches.inner[0]);
+    for (std::size_t i = 0; i < rows.size(); ++i) CHECK(batches.inner[1][i] == rows[i] % 2);
+  }
+}
+
+TEST_CASE("regression targets keep all their columns") {
+  Files files;
+  write_rows(files.directory / "targets.npy", 100, 3);
+  files.data().y = files.directory / "targets.npy";
+  files.data().target = Target::regression;
+  files.config.inner.loss = Loss::mse;
+  const auto source = files.source();
+  CHECK(source->output_width() == 3);
+  CHECK(source->fields()[1].shape == Shape{3});
+  const Batches batches = fill(*source, Split::train, 0, 2, 1, Precision::f32);
+  const auto rows = rows_of(batches.inner[0]);
+  REQUIRE(batches.inner[1].size() == 3 * rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    CHECK(batches.inner[1][3 * i] == rows[i]);
+    CHECK(batches.inner[1][3 * i + 1] == -rows[i]);
+  }
+}
+
+TEST_CASE("shares and batches that the rows are too few for are refused") {
+  Files files;
+  files.data().batch = 61;
+  CHECK(files.refusal() ==
+        "a.yaml: data.batch: 61 examples asked for, but the training split has 60; 0 takes all of "
+        "them");
+  files.data().batch = 0;
+  files.data().outer_batch = 21;
+  CHECK(files.refusal() ==
+        "a.yaml: data.outer_batch: 21 examples asked for, but the validation split has 20; 0 takes "
+        "all of them");
+  files.data().outer_batch = 0;
+  files.data().test = 0.001;
+  CHECK(files.refusal() ==
+        "a.yaml: data.validation and data.test: 100 rows are too few: the split gives 80 for "
+        "training, 20 for "
+        "validation, 0 for test");
+  files.data().test = 0.8;
+  CHECK(files.refusal() ==
+        "a.yaml: data.validation and data.test: expected shares with validation > 0 (outer batches "
+        "come from it), "
+        "test >= 0 and a sum below 1, found 0.200000 and 0.800000");
+}
+
+TEST_CASE("targets that do not fit the loss are refused") {
+  Files files;
+  files.config.inner.loss = Loss::mse;
+  CHECK(files.refusal() ==
+        "a.yaml: inner.loss: data.target is classification, expected cross_entropy or bce");
+  files.config.inner.loss = Loss::bce;
+  CHECK(files.refusal() == "a.yaml: inner.loss: bce expects two classes, " + files.data().y +
+                               " has 10; use cross_entropy");
+  files.config.inner.loss = Loss::cross_entropy;
+  files.data().target = Target::regression;
+  CHECK(files.refusal() == "a.yaml: inner.loss: data.target is regression, expected mse");
+}
+
+}  // namespace
+}  // namespace mixflow

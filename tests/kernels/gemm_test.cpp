@@ -1,0 +1,286 @@
+#include "kernels/gemm.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "kernels/guarded.h"
+#include "util/rng.h"
+
+namespace mixflow {
+namespace {
+
+using testing::Guarded;
+
+struct Flags {
+  bool trans_a, trans_b;
+};
+
+std::string describe(const GemmShape& shape) {
+  std::string text = std::to_string(shape.batch) + " x [" + std::to_string(shape.m) + "," +
+                     std::to_string(shape.n) + "]" + (shape.add_z ? " + z" : "") + " on " +
+                     std::to_string(shape.threads);
+  for (const GemmProduct& p : shape.products) {
+    text += ", k " + std::to_string(p.k) + (p.trans_a ? " ta" : "") + (p.trans_b ? " tb" : "");
+  }
+  if (shape.kernels != nullptr) text += std::string(", ") + shape.kernels->target;
+  return text;
+}
+
+std::vector<float> draw(std::int64_t n, Rng& rng) {
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (float& value : values) value = static_cast<float>(rng.uniform(-1, 1));
+  return values;
+}
+
+// The operands of a shape, A_0, B_0, .. (, Z), packed densely so that reading past one reaches the
+// next or an end that the sanitizer watches.
+struct Operands {
+  std::vector<std::vector<float>> values;
+  std::vector<const std::byte*> in;
+
+  Operands(const GemmShape& shape, Rng& rng) {
+    for (const GemmProduct& p : shape.products) {
+      values.push_back(draw((p.a_batch == 0 ? 1 : shape.batch) * shape.m * p.k, rng));
+      values.push_back(draw((p.b_batch == 0 ? 1 : shape.batch) * p.k * shape.n, rng));
+    }
+    if (shape.add_z) values.push_back(draw(shape.batch * shape.m * shape.n, rng));
+    for (const auto& value : values) in.push_back(reinterpret_cast<const std::byte*>(value.data()));
+  }
+};
+
+// The definition, in f64.
+std::vector<double> reference(const GemmShape& shape, const Operands& operands) {
+  std::vector<double> c;
+  for (std::int64_t b = 0; b < shape.batch; ++b) {
+    for (std::int64_t i = 0; i < shape.m; ++i) {
+      for (std::int64_t j = 0; j < shape.n; ++j) {
+        double sum = 0;
+        for (std::size_t p = 0; p < shape.products.size(); ++p) {
+          const GemmProduct& product = shape.products[p];
+          const float* x =
+              operands.values[2 * p].data() + (product.a_batch == 0 ? 0 : b * shape.m * product.k);
+          const float* y = operands.values[2 * p + 1].data() +
+                           (product.b_batch == 0 ? 0 : b * product.k * shape.n);
+          for (std::int64_t k = 0; k < product.k; ++k) {
+            sum += static_cast<double>(x[product.trans_a ? k * shape.m + i : i * product.k + k]) *
+                   static_cast<double>(y[product.trans_b ? j * product.k + k : k * shape.n + j]);
+          }
+        }
+        if (shape.add_z) {
+          sum += static_cast<double>(
+              operands.values.back()[static_cast<std::size_t>((b * shape.m + i) * shape.n + j)]);
+        }
+        c.push_back(sum);
+      }
+    }
+  }
+  return c;
+}
+
+// Runs the kernel into a fresh buffer (over a copy of Z if `in_place`) and checks the guards.
+std::vector<float> run(const Kernel& kernel, const GemmShape& shape, const Operands& operands,
+                       bool in_place) {
+  const std::int64_t size = shape.batch * shape.m * shape.n;
+  Guarded out(size * 4, 4);
+  Guarded scratch(kernel.scratch_bytes);
+  std::fill_n(out.as<float>(), size, std::nanf(""));  // what was there before must not matter
+  std::vector<const std::byte*> in = operands.in;
+  if (in_place) {
+    std::copy_n(operands.values.back().data(), size, out.as<float>());
+    in.back() = out.data();
+  }
+  std::byte* outs[] = {out.data()};
+  kernel.run(in.data(), outs, scratch.data());
+  CHECK(out.intact());
+  CHECK(scratch.intact());
+  return {out.as<float>(), out.as<float>() + size};
+}
+
+void check(const GemmShape& shape, Rng& rng) {
+  const std::string text = describe(shape);
+  CAPTURE(text);
+  const Operands operands(shape, rng);
+  const auto kernel = make_gemm(shape);
+  const std::vector<float> c = run(*kernel, shape, operands, false);
+  const std::vector<double> expected = reference(shape, operands);
+  std::int64_t terms = 2;
+  for (const GemmProduct& p : shape.products) terms += p.k;
+  // Operands are below 1, so partial sums of n terms stay near sqrt(n)/3 and the worst of many
+  // results is off by less than 3 n roundings of 1; a wrong or missing term is off by 0.1.
+  const double tolerance = 2e-7 * (4.0 + static_cast<double>(terms));
+  bool close = c.size() == expected.size();
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    close =
+        close && std::abs(expected[i] - static_cast<double>(c[i])) <= tolerance;  // false if NaN
+  }
+  CHECK(close);
+  CHECK(run(*kernel, shape, operands, false) == c);
+  if (shape.add_z) CHECK(run(*kernel, shape, operands, true) == c);
+}
+
+constexpr Flags kAllFlags[] = {{false, false}, {false, true}, {true, false}, {true, true}};
+constexpr std::int64_t kSizes[] = {1, 2, 3, 7, 8, 15, 16, 17, 33, 40, 64, 65, 129};
+
+TEST_CASE("Products of every class of shape agree with f64, for all flags and instruction sets") {
+  Rng rng(1, Purpose::check, 0);
+  const auto size = [&] { return kSizes[rng.below(std::size(kSizes))]; };
+  for (const GemmKernels* kernels : all_gemm_kernels()) {
+    for (int sample = 0; sample < 80; ++sample) {
+      GemmShape shape{.m = size(), .n = size(), .kernels = kernels};
+      shape.batch = rng.below(4) == 0 ? 3 : 1;
+      shape.add_z = rng.below(2) == 0;
+      const std::uint64_t products = 1 + rng.below(3);
+      for (std::uint64_t p = 0; p < products; ++p) {
+        const Flags flags = kAllFlags[rng.below(4)];
+        shape.products.push_back({size(), flags.trans_a, flags.trans_b});
+      }
+      check(shape, rng);
+    }
+  }
+}
+
+TEST_CASE("Vectors and outer products agree with f64 for all flags") {
+  Rng rng(1, Purpose::check, 1);
+  for (const GemmKernels* kernels : all_gemm_kernels()) {
+    for (const auto [trans_a, trans_b] : kAllFlags) {
+      for (const std::int64_t other : {1, 5, 16, 41}) {
+        for (const bool add_z : {false, true}) {
+          const auto with = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
+            check({.batch = 2,
+                   .m = m,
+                   .n = n,
+                   .products = {{k, trans_a, trans_b}},
+                   .add_z = add_z,
+                   .kernels = kernels},
+                  rng);
+          };
+          with(1, other, 37);
+          with(other, 1, 37);
+          with(37, other, 1);
+          with(1, 1, other);
+          with(3, 300, 129);  // few rows of a large B: dot products if it comes transposed
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("Depths beyond one pass, many products and copied panels agree with f64") {
+  Rng rng(1, Purpose::check, 2);
+  for (const GemmKernels* kernels : all_gemm_kernels()) {
+    for (const auto [trans_a, trans_b] : kAllFlags) {
+      const GemmProduct deep{2500, trans_a, trans_b};
+      const GemmProduct shallow{5, trans_b, trans_a};
+      check({.m = 9, .n = 20, .products = {deep, shallow}, .kernels = kernels}, rng);
+      check({.m = 9, .n = 20, .products = {shallow, deep, deep}, .add_z = true, .kernels = kernels},
+            rng);
+      check({.m = 70,
+             .n = 512,
+             .products = {{33, trans_a, trans_b}},
+             .add_z = true,
+             .kernels = kernels},
+            rng);
+    }
+    GemmShape many{.m = 6, .n = 10, .kernels = kernels};
+    for (std::int64_t k = 1; k <= 21; ++k) many.products.push_back({k, k % 2 == 0, k % 3 == 0});
+    check(many, rng);
+  }
+}
+
+TEST_CASE("Large products on the library agree with f64, batched, accumulated and on two threads") {
+  Rng rng(1, Purpose::check, 3);
+  for (const auto [trans_a, trans_b] : kAllFlags) {
+    for (const int threads : {1, 2}) {
+      for (const std::int64_t batch : {1, 2, 3}) {
+        GemmShape shape{.batch = batch,
+                        .m = 131,
+                        .n = 127,
+                        .products = {{270, trans_a, trans_b}},
+                        .threads = threads};
+        REQUIRE_FALSE(gemm_is_small(shape.m, shape.n, 270));
+        check(shape, rng);
+        shape.add_z = true;
+        shape.products.push_back({3, trans_b, trans_a});
+        check(shape, rng);
+      }
+    }
+  }
+}
+
+TEST_CASE("Threads share batch entries or rows and give the bits of one thread") {
+  Rng rng(1, Purpose::check, 4);
+  for (const auto [trans_a, trans_b] : kAllFlags) {
+    for (const std::int64_t batch : {1, 2, 5, 13}) {
+      GemmShape shape{
+          .batch = batch, .m = 211, .n = 100, .products = {{64, trans_a, trans_b}}, .add_z = true};
+      const Operands operands(shape, rng);
+      const std::vector<float> alone = run(*make_gemm(shape), shape, operands, false);
+      for (const int threads : {2, 3}) {
+        shape.threads = threads;
+        check(shape, rng);
+        CHECK(run(*make_gemm(shape), shape, operands, false) == alone);
+      }
+    }
+  }
+}
+
+TEST_CASE("A batch may share a factor") {
+  Rng rng(1, Purpose::check, 5);
+  for (const auto [trans_a, trans_b] : kAllFlags) {
+    for (const std::int64_t n : {1, 6}) {
+      check({.batch = 4, .m = 5, .n = n, .products = {{7, trans_a, trans_b, -1, 0}}}, rng);
+      check({.batch = 4, .m = 5, .n = n, .products = {{7, trans_a, trans_b, 0, -1}}}, rng);
+    }
+  }
+}
+
+TEST_CASE("Empty sizes: nothing is written, or the sum of no terms, which is Z or zero") {
+  Rng rng(1, Purpose::check, 6);
+  for (const bool add_z : {false, true}) {
+    check({.batch = 0, .m = 3, .n = 4, .products = {{2}}, .add_z = add_z}, rng);
+    check({.m = 0, .n = 4, .products = {{2}}, .add_z = add_z}, rng);
+    check({.m = 3, .n = 0, .products = {{2}}, .add_z = add_z}, rng);
+    check({.m = 3, .n = 4, .products = {{0}}, .add_z = add_z}, rng);
+    check({.m = 3, .n = 4, .products = {{0}, {2, true, true}}, .add_z = add_z}, rng);
+  }
+}
+
+TEST_CASE("Small shapes need scratch only to turn a transposed factor") {
+  CHECK(make_gemm({.m = 10, .n = 40, .products = {{40}}})->scratch_bytes == 0);
+  CHECK(make_gemm({.m = 40, .n = 40, .products = {{10, true, false}}})->scratch_bytes == 0);
+  CHECK(make_gemm({.m = 1, .n = 40, .products = {{40, false, true}}})->scratch_bytes == 0);
+  CHECK(make_gemm({.m = 10, .n = 40, .products = {{1, false, true}}})->scratch_bytes == 0);
+  const std::int64_t turned =
+      make_gemm({.m = 10, .n = 40, .products = {{40, false, true}}})->scratch_bytes;
+  CHECK(turned >= 40 * 40 * 4);
+  CHECK(turned <= 40 * 48 * 4);
+}
+
+TEST_CASE("A transposition moves every element and nothing else") {
+  Rng rng(1, Purpose::check, 7);
+  for (const GemmKernels* kernels : all_gemm_kernels()) {
+    for (const std::int64_t rows : kSizes) {
+      for (const std::int64_t cols : kSizes) {
+        const std::vector<float> from = draw(rows * cols, rng);
+        Guarded to(rows * cols * 4, 4);
+        kernels->transpose(from.data(), cols, rows, cols, to.as<float>(), rows);
+        CHECK(to.intact());
+        bool equal = true;
+        for (std::int64_t i = 0; i < rows; ++i) {
+          for (std::int64_t j = 0; j < cols; ++j) {
+            equal = equal &&
+                    to.as<float>()[j * rows + i] == from[static_cast<std::size_t>(i * cols + j)];
+          }
+        }
+        CAPTURE(kernels->target);
+        CHECK(equal);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mixflow

@@ -1,0 +1,111 @@
+// The promise of the plan: dynamic bytes planned before anything runs are those that a run touches.
+#include <doctest/doctest.h>
+
+#include "configs.h"
+
+using namespace mixflow;
+
+namespace {
+
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kThorough = false;
+#else
+constexpr bool kThorough = true;
+#endif
+
+struct Layout {
+  int chunk, threads;
+};
+const std::vector<Layout> kLayouts = {{1, 1}, {5, 1}, {1, 2}, {5, 2}};
+
+// Both sides of one stage's promise, over two runs: the second must not need more.
+void check_stage(const Built& built, const Stage& stage, int threads) {
+  StageRun run(stage, {.threads = threads});
+  draw_initial_values(built.experiment, run);
+  for (std::int64_t t = 1; t <= 2; ++t) {
+    give_step(built, run, t);
+    run.run();
+    CHECK(run.executor().arena_peak_bytes() == run.program().dynamic_bytes);
+  }
+  std::int64_t bytes = 0;
+  for (const Port& port : stage.inputs) bytes += port.type.bytes();
+  CHECK(run.program().static_bytes == bytes);
+}
+
+void check_all(const std::string& what, const auto& make_config, Settings settings, bool chunks) {
+  CAPTURE(what);
+  static std::size_t turn = 0;
+  for (const std::string mode : {"mixed", "reverse", "first_order"}) {
+    for (std::size_t i = 0; i < kLayouts.size(); ++i) {
+      if (!kThorough && i != turn % kLayouts.size()) continue;
+      const Layout layout = kLayouts[i];
+      if (!chunks && layout.chunk > 1) continue;
+      if (mode == "first_order" && what.find("l2") != std::string::npos) continue;
+      CAPTURE(mode);
+      CAPTURE(layout.chunk);
+      CAPTURE(layout.threads);
+      Settings all = settings;
+      all.push_back("gradient.mode=" + mode);
+      if (chunks) all.push_back("gradient.chunk=" + std::to_string(layout.chunk));
+      const Built built(make_config(all));
+      check_stage(built, built.experiment.train, layout.threads);
+    }
+    ++turn;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("planned dynamic bytes are the measured ones for every inner optimiser") {
+  for (const std::string kind : {"sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop"})
+    check_all("optimizer " + kind, small_config, {"inner.optimizer.kind=" + kind}, true);
+}
+
+TEST_CASE("planned dynamic bytes are the measured ones for every kind of meta-parameter") {
+  const std::pair<std::string, std::string> kinds[] = {
+      {"lr", "sgd"},     {"momentum", "nesterov"},  {"beta1", "adam"},
+      {"beta2", "adam"}, {"weight_decay", "adamw"}, {"l2", "sgd"}};
+  for (const auto& [kind, optimizer] : kinds) {
+    for (const std::string granularity : {"scalar", "per_tensor", "per_parameter", "per_step"}) {
+      Settings settings = {
+          "meta.parameters=[{kind: " + kind + ", granularity: " + granularity + "}]",
+          "inner.optimizer.kind=" + optimizer};
+      if (kind == "l2") settings.push_back("inner.l2=0.1");
+      check_all(kind + " " + granularity, small_config, settings, true);
+    }
+  }
+  check_all("init and lr", small_config, {"meta.parameters=[{kind: init}, {kind: lr}]"}, true);
+}
+
+TEST_CASE("planned dynamic bytes are the measured ones for windows, unrolls and remat switches") {
+  for (const std::string window : {"1", "2", "6"})
+    check_all("window " + window, small_config,
+              {"inner.steps=6", "inner.window=" + window, "meta.parameters=[{kind: lr}]",
+               "inner.optimizer.kind=adam"},
+              true);
+  for (const std::string steps : {"1", "2", "9"})
+    check_all("steps " + steps, small_config, {"inner.steps=" + steps}, true);
+  for (const std::string remat : {"{step: false}", "{save_inner_grads: false}", "{block: false}"})
+    check_all("remat " + remat, small_config,
+              {"gradient.remat=" + remat, "inner.optimizer.kind=momentum"}, true);
+}
+
+TEST_CASE(
+    "planned dynamic bytes are the measured ones for classification on batches and on whole "
+    "splits") {
+  const TabularFiles files;
+  const auto make = [&](const Settings& settings) { return files.config(settings); };
+  check_all("batches", make, {"inner.optimizer.kind=adam"}, false);
+  check_all("whole splits", make, {"data.batch=0"}, false);
+  check_all("per-parameter rates", make,
+            {"meta.parameters=[{kind: lr, granularity: per_parameter, transform: exp}]"}, false);
+}
+
+TEST_CASE("planned dynamic bytes are the measured ones for the other stages, and in f64") {
+  for (const std::string precision : {"f32", "f64"}) {
+    const Built built(small_config({"precision=" + precision, "inner.optimizer.kind=adam"}));
+    for (const Stage* stage : {&built.experiment.grad, &built.experiment.objective,
+                               &built.experiment.eval, &built.experiment.train})
+      for (const int threads : {1, 2}) check_stage(built, *stage, threads);
+  }
+}

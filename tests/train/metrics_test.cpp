@@ -1,0 +1,142 @@
+// Lines of metrics and evaluations, the files they go to, and numbers for people.
+#include "train/metrics.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "../util/testing.h"
+#include "train/loss_window.h"
+#include "train/progress.h"
+#include "train/trainer.h"
+#include "util/error.h"
+#include "util/file.h"
+
+using namespace mixflow;
+
+TEST_CASE("a line file is cut to what the checkpoint knows and grows from there") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "lines.jsonl";
+  std::int64_t kept = 0;
+  {
+    LineFile file(path, 0);
+    file.append("one");
+    file.append("two");
+    kept = file.sync();
+    file.append("lost");
+  }
+  CHECK(kept == 8);
+  CHECK(read_text(path) == "one\ntwo\nlost\n");
+  {
+    LineFile file(path, kept);
+    CHECK(read_text(path) == "one\ntwo\n");
+    file.append("three");
+    CHECK(file.sync() == 14);
+  }
+  CHECK(read_text(path) == "one\ntwo\nthree\n");
+}
+
+TEST_CASE("a line file that is shorter than the checkpoint says is an error that names both") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "lines.jsonl";
+  write_atomically(path, "one\n");
+  const std::string message = message_of<RunError>([&] { LineFile(path, 100); });
+  CHECK(
+      message.starts_with(path + ": has 4 bytes, but the checkpoint was written when it had 100"));
+  CHECK(read_text(path) == "one\n");
+  CHECK(message_of<RunError>([&] { LineFile(directory.path, 0); }).find("cannot be opened") !=
+        std::string::npos);
+}
+
+TEST_CASE("many lines reach the file whole and in order") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "lines.jsonl";
+  std::string expected;
+  {
+    LineFile file(path, 0);
+    for (int i = 0; i < 20000; ++i) {
+      file.append(std::to_string(i));
+      expected += std::to_string(i) + "\n";
+    }
+  }
+  CHECK(read_text(path) == expected);
+}
+
+TEST_CASE("evaluations survive JSON, and what is not finite is NaN afterwards") {
+  EvalResult result{.step = 7, .tasks = 3, .has_accuracy = true};
+  result.points.push_back({.inner_steps = 5,
+                           .loss = 0.1,
+                           .loss_ci95 = 1e-300,
+                           .accuracy = 1.0 / 3,
+                           .accuracy_ci95 = std::numeric_limits<double>::quiet_NaN()});
+  const EvalResult back = parse_eval(to_json(result));
+  CHECK(back.step == 7);
+  CHECK(back.tasks == 3);
+  CHECK(back.has_accuracy);
+  REQUIRE(back.points.size() == 1);
+  CHECK(back.points[0].inner_steps == 5);
+  CHECK(back.points[0].loss == 0.1);
+  CHECK(back.points[0].loss_ci95 == 1e-300);
+  CHECK(back.points[0].accuracy == 1.0 / 3);
+  CHECK(std::isnan(back.points[0].accuracy_ci95));
+  for (const char* bad :
+       {"", "{", "[]", "{\"step\": 1}", "{\"step\":1,\"tasks\":1,\"points\":[3]}"})
+    CHECK_THROWS_AS(parse_eval(bad), UserError);
+}
+
+TEST_CASE("a summary survives JSON") {
+  TrainSummary summary{.name = "a", .steps = 3, .interrupted = true, .seconds = 0.1};
+  summary.first_step_s = 0.2;
+  summary.step_s = 1.0 / 3;
+  summary.meta_loss_last = std::numeric_limits<double>::quiet_NaN();
+  summary.before.points.push_back({.inner_steps = 1, .loss = 2});
+  summary.arena_peak_bytes = std::int64_t{1} << 53;
+  summary.mode = "mixed";
+  summary.mfu = 0.7;
+  CHECK(to_json(parse_summary(to_json(summary))) == to_json(summary));
+  CHECK_THROWS_AS(parse_summary("{}"), UserError);
+}
+
+TEST_CASE("the loss window means over the first and the last losses, across a restore") {
+  LossWindow whole;
+  CHECK(std::isnan(whole.last()));
+  double sum_first = 0, sum_last = 0;
+  LossWindow before, after;
+  for (int i = 1; i <= 250; ++i) {
+    whole.add(i);
+    (i <= 130 ? before : after).add(i);
+    if (i == 130) after.restore(before.first(), 130, before.recent());
+    if (i <= 100) sum_first += i;
+    if (i > 150) sum_last += i;
+  }
+  CHECK(whole.first() == doctest::Approx(sum_first / 100));
+  CHECK(whole.last() == doctest::Approx(sum_last / 100));
+  CHECK(after.first() == whole.first());
+  CHECK(after.last() == whole.last());
+  CHECK(after.recent() == whole.recent());
+  LossWindow few;
+  few.add(3);
+  few.add(5);
+  CHECK(few.first() == 4);
+  CHECK(few.last() == 4);
+  CHECK(few.recent() == std::vector<double>{3, 5});
+}
+
+TEST_CASE("times and sizes are written for people") {
+  CHECK(format_seconds(0.0123) == "0.0123 s");
+  CHECK(format_seconds(4.21) == "4.2 s");
+  CHECK(format_seconds(200) == "3 min 20 s");
+  CHECK(format_seconds(7500) == "2 h 5 min");
+  CHECK(format_bytes(0) == "0 B");
+  CHECK(format_bytes(1023) == "1023 B");
+  CHECK(format_bytes(12595) == "12.3 KiB");
+  CHECK(format_bytes(4 << 20) == "4.0 MiB");
+  CHECK(format_bytes(std::int64_t{3} << 40) == "3.0 TiB");
+  CHECK(format_bytes(std::int64_t{5000} << 40) == "5000.0 TiB");
+}
+
+TEST_CASE("resident memory is measured, and its peak is not below it") {
+  CHECK(rss_bytes() > 1 << 20);
+  CHECK(peak_rss_bytes() >= rss_bytes() / 2);
+}

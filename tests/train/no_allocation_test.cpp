@@ -1,0 +1,139 @@
+// After the first meta-step nothing is allocated. Every path to the heap is counted: operator new
+// and the C library's functions, also when called from libraries.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+
+#include "configs.h"
+#include "train/threads.h"
+
+namespace {
+
+std::atomic<bool> counting{false};
+std::atomic<std::int64_t> allocations{0};
+
+}  // namespace
+
+// The sanitizers have allocation functions of their own.
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+#define MIXFLOW_COUNTS_ALLOCATIONS 1
+static void count() {
+  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
+}
+
+extern "C" {
+// glibc's own names: a program may define the public ones, which then serve the libraries too.
+void* __libc_malloc(std::size_t size);
+void* __libc_calloc(std::size_t count, std::size_t size);
+void* __libc_realloc(void* old, std::size_t size);
+void* __libc_memalign(std::size_t alignment, std::size_t size);
+
+void* malloc(std::size_t size) {
+  count();
+  return __libc_malloc(size);
+}
+void* calloc(std::size_t n, std::size_t size) {
+  count();
+  return __libc_calloc(n, size);
+}
+void* realloc(void* old, std::size_t size) {
+  count();
+  return __libc_realloc(old, size);
+}
+void* memalign(std::size_t alignment, std::size_t size) {
+  count();
+  return __libc_memalign(alignment, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) {
+  count();
+  return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** result, std::size_t alignment, std::size_t size) {
+  count();
+  *result = __libc_memalign(alignment, size);
+  return *result ? 0 : ENOMEM;
+}
+}
+#endif
+
+using namespace mixflow;
+
+namespace {
+
+// Allocations of 50 meta-steps after the first one.
+std::int64_t allocations_of(const Config& config, int threads) {
+  start_threads(threads);
+  const Built built(config);
+  StageRun run(built.experiment.train, {.threads = threads});
+  draw_initial_values(built.experiment, run);
+  double sum = 0;
+  for (std::int64_t t = 1; t <= 51; ++t) {
+    if (t == 2) {
+      allocations = 0;
+      counting = true;
+    }
+    give_step(built, run, t);
+    run.run();
+    sum += run.result("outer_loss") + run.result("meta_grad_norm");
+  }
+  counting = false;
+  CHECK(sum > 0);
+  return allocations;
+}
+
+bool counts() {
+#ifdef MIXFLOW_COUNTS_ALLOCATIONS
+  return true;
+#else
+  MESSAGE("skipped: a sanitizer or another C library has its own allocation functions");
+  return false;
+#endif
+}
+
+}  // namespace
+
+TEST_CASE("the counter sees operator new, malloc and its relatives") {
+  if (!counts()) return;
+  allocations = 0;
+  counting = true;
+  // volatile: the compiler may remove pairs of allocation and release.
+  int* volatile object = new int(1);
+  void* volatile block = std::malloc(10);
+  block = std::realloc(block, 1000);
+  void* volatile zeros = std::calloc(3, 5);
+  void* volatile line = std::aligned_alloc(64, 128);
+  counting = false;
+  CHECK(allocations == 5);
+  delete object;
+  std::free(block);
+  std::free(zeros);
+  std::free(line);
+}
+
+TEST_CASE("meta-steps of MAML on sinusoids allocate nothing") {
+  if (!counts()) return;
+  for (const int threads : {1, 2}) {
+    CAPTURE(threads);
+    const Settings sizes = {"model.hidden=[40, 40]", "meta.batch=10", "data.shots=10"};
+    for (const std::string mode : {"mixed", "reverse", "first_order"}) {
+      CAPTURE(mode);
+      Settings settings = sizes;
+      settings.push_back("gradient.mode=" + mode);
+      CHECK(allocations_of(small_config(settings), threads) == 0);
+    }
+  }
+}
+
+TEST_CASE("meta-steps on batches of a table allocate nothing") {
+  if (!counts()) return;
+  // Sizes that our own product kernels take: oneDNN's sgemm packs into memory that it allocates in
+  // every call.
+  const TabularFiles files;
+  for (const int threads : {1, 2}) {
+    CAPTURE(threads);
+    CHECK(allocations_of(files.config({"inner.optimizer.kind=adam"}), threads) == 0);
+    CHECK(allocations_of(files.config({"data.batch=0", "model.hidden=[300, 300]"}), threads) == 0);
+  }
+}

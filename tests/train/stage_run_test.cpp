@@ -1,0 +1,187 @@
+// Stages reached by name, evaluation and checkpoints.
+#include "train/stage_run.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "configs.h"
+#include "train/checkpoint.h"
+#include "train/evaluator.h"
+#include "util/error.h"
+
+using namespace mixflow;
+
+namespace {
+
+std::vector<double> values_of(const StageRun& run, const std::string& name) {
+  const int i = run.stage().input(name);
+  return to_doubles(run.stage().inputs[static_cast<std::size_t>(i)].type, run.input(name).data());
+}
+
+}  // namespace
+
+TEST_CASE("a stage's tensors are reached by name, others are a bug") {
+  const Built built(small_config());
+  StageRun run(built.experiment.train, {});
+  CHECK(run.has_input("eta.init.layers.0.weight"));
+  CHECK_FALSE(run.has_input("eta.lr"));
+  CHECK(run.input("eta.init.layers.0.weight").size() == 6 * sizeof(float));
+  CHECK_THROWS_AS(run.input("eta.lr"), InternalError);
+  CHECK_THROWS_AS(run.result("nothing"), InternalError);
+  run.set_scalar("meta_lr", 0.25);
+  CHECK(values_of(run, "meta_lr") == std::vector<double>{0.25});
+  run.set_scalar("no_such_scalar", 1);  // stages without it take no notice
+}
+
+TEST_CASE("meta-parameters and the meta-optimiser's state are donated, and nothing else") {
+  const Built built(small_config());
+  const Stage& stage = built.experiment.train;
+  const std::vector<Donation> donations = donations_of(stage);
+  CHECK(donations.size() == 4 * 3);  // four tensors, Adam
+  for (const Donation& donation : donations) {
+    const Port& in = stage.inputs[static_cast<std::size_t>(donation.input)];
+    const Port& out = stage.outputs[static_cast<std::size_t>(donation.output)];
+    CHECK(in.name == out.name);
+    CHECK((in.role == Role::eta || in.role == Role::meta_state));
+  }
+  CHECK(donations_of(built.experiment.grad).empty());
+  CHECK(donations_of(built.experiment.eval).empty());
+
+  StageRun run(stage, {});
+  draw_initial_values(built.experiment, run);
+  const std::vector<double> before = values_of(run, "eta.init.layers.0.weight");
+  give_step(built, run, 1);
+  run.run();
+  CHECK(values_of(run, "eta.init.layers.0.weight") != before);
+  CHECK(std::isfinite(run.result("outer_loss")));
+  CHECK(run.results("inner_loss").size() == 3);
+}
+
+TEST_CASE("starting values depend on the seed alone and are the same numbers in f32 and f64") {
+  const Built f32(small_config()), f64(small_config({"precision=f64"})),
+      other(small_config({"seed=2"}));
+  StageRun a(f32.experiment.train, {}), b(f64.experiment.grad, {}), c(other.experiment.train, {});
+  draw_initial_values(f32.experiment, a);
+  draw_initial_values(f64.experiment, b);
+  draw_initial_values(other.experiment, c);
+  const std::string name = "eta.init.layers.0.weight";
+  const std::vector<double> narrow = values_of(a, name), wide = values_of(b, name);
+  for (std::size_t i = 0; i < narrow.size(); ++i)
+    CHECK(narrow[i] == static_cast<double>(static_cast<float>(wide[i])));
+  CHECK(values_of(c, name) != narrow);
+  for (const double bias : values_of(a, "eta.init.layers.0.bias")) CHECK(bias == 0);
+}
+
+TEST_CASE("doubles survive a tensor of every type") {
+  for (const DType dtype : {DType::f32, DType::f64, DType::i32}) {
+    const Type type{dtype, {2, 2}};
+    std::vector<std::byte> bytes(static_cast<std::size_t>(type.bytes()));
+    const std::vector<double> values{-3, 0, 7, 1 << 20};
+    from_doubles(type, values, bytes.data());
+    CHECK(to_doubles(type, bytes.data()) == values);
+  }
+}
+
+TEST_CASE("parameters are copied between stages, those before a window included") {
+  const Built built(small_config({"inner.window=2", "meta.parameters=[{kind: lr}]"}));
+  StageRun train(built.experiment.train, {}), objective(built.experiment.objective, {});
+  draw_initial_values(built.experiment, train);
+  objective.copy_parameters(train);
+  CHECK(values_of(objective, "eta.lr") == values_of(train, "eta.lr"));
+  REQUIRE(objective.has_input("frozen.eta.lr"));
+  CHECK(values_of(objective, "frozen.eta.lr") == values_of(train, "eta.lr"));
+  CHECK(values_of(objective, "theta.layers.0.weight") == values_of(train, "theta.layers.0.weight"));
+}
+
+TEST_CASE("an evaluation's mean and interval are those of its tasks") {
+  const Built built(small_config({"meta.eval.tasks=7", "meta.eval.steps=[0, 2]"}));
+  StageRun train(built.experiment.train, {});
+  draw_initial_values(built.experiment, train);
+  Evaluator evaluator(built.experiment, *built.source, {});
+  const EvalResult result = evaluator.run(train, Split::test, 3);
+  CHECK(result.step == 3);
+  CHECK(result.tasks == 7);
+  CHECK_FALSE(result.has_accuracy);
+  REQUIRE(result.points.size() == 2);
+
+  // The same losses, task by task.
+  StageRun stage(built.experiment.eval, {});
+  stage.copy_parameters(train);
+  std::vector<double> losses[2];
+  for (std::int64_t i = 0; i * built.experiment.eval_batch < 7; ++i) {
+    stage.fill(*built.source, Split::test, static_cast<std::uint64_t>(i), Precision::f32);
+    stage.run();
+    const std::vector<double> all = stage.results("eval_loss");
+    for (std::size_t k = 0; k < all.size(); ++k) losses[k % 2].push_back(all[k]);
+  }
+  for (std::size_t p = 0; p < 2; ++p) {
+    REQUIRE(losses[p].size() == 7);
+    double mean = 0, variance = 0;
+    for (const double loss : losses[p]) mean += loss / 7;
+    for (const double loss : losses[p]) variance += (loss - mean) * (loss - mean) / 6;
+    CHECK(result.points[p].loss == doctest::Approx(mean));
+    CHECK(result.points[p].loss_ci95 == doctest::Approx(1.96 * std::sqrt(variance / 7)));
+  }
+  CHECK(result.points[0].inner_steps == 0);
+  CHECK(result.points[1].inner_steps == 2);
+  // Always the same tasks.
+  const EvalResult again = evaluator.run(train, Split::test, 3);
+  CHECK(to_json(again) == to_json(result));
+}
+
+TEST_CASE("a checkpoint holds eta, the optimiser's state and the counters, and only two are kept") {
+  const TemporaryDirectory directory;
+  const Built built(small_config());
+  StageRun run(built.experiment.train, {});
+  draw_initial_values(built.experiment, run);
+  CheckpointState state{.wall_s = 0.1 + 0.2,
+                        .threads = 2,
+                        .metrics_bytes = 1234,
+                        .eval_bytes = 56,
+                        .first_loss = 1.0 / 3,
+                        .recent_losses = {3, 2, 1}};
+  for (std::int64_t t = 1; t <= 3; ++t) {
+    give_step(built, run, t);
+    run.run();
+    state.step = t;
+    save_checkpoint(directory.path, state, run);
+  }
+  CHECK(directory.entries() == 2);
+
+  StageRun other(built.experiment.train, {});
+  const auto loaded = load_checkpoint(directory.path, other);
+  REQUIRE(loaded.has_value());
+  CHECK(loaded->step == 3);
+  CHECK(loaded->wall_s == state.wall_s);
+  CHECK(loaded->threads == 2);
+  CHECK(loaded->metrics_bytes == 1234);
+  CHECK(loaded->eval_bytes == 56);
+  CHECK(loaded->first_loss == state.first_loss);
+  CHECK(loaded->recent_losses == state.recent_losses);
+  for (StageRun* each : {&run, &other}) {
+    give_step(built, *each, 4);
+    each->run();
+  }
+  for (const Port& port : run.stage().inputs) {
+    const auto a = run.input(port.name), b = other.input(port.name);
+    CHECK_MESSAGE(std::memcmp(a.data(), b.data(), a.size()) == 0, port.name);
+  }
+}
+
+TEST_CASE("a checkpoint of another experiment is refused and changes nothing") {
+  const TemporaryDirectory directory;
+  const Built built(small_config()), wider(small_config({"model.hidden=[7]"}));
+  StageRun run(built.experiment.train, {}), other(wider.experiment.train, {});
+  CHECK_FALSE(load_checkpoint(directory.path, run).has_value());
+  CHECK_FALSE(load_checkpoint(directory.path / "none", run).has_value());
+  save_checkpoint(directory.path, {.step = 1}, run);
+  draw_initial_values(wider.experiment, other);
+  const std::vector<double> before = values_of(other, "eta.init.layers.1.bias");
+  const std::string message =
+      message_of<UserError>([&] { load_checkpoint(directory.path, other); });
+  CHECK(message.find("expected tensor eta.init.layers.0.weight f32[1,7], got F32[1,6]: the "
+                     "checkpoint belongs to another experiment") != std::string::npos);
+  CHECK(values_of(other, "eta.init.layers.1.bias") == before);
+}

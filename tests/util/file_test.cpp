@@ -1,0 +1,111 @@
+#include "util/file.h"
+
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "../util/testing.h"
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST_CASE("what is written is read back, and replaces what was there") {
+  const TemporaryDirectory directory;
+  const fs::path file = directory.path / "a.txt";
+  write_atomically(file, "a longer first version");
+  write_atomically(file, std::string_view("second\0half", 11));
+  CHECK(read_text(file) == std::string("second\0half", 11));
+  CHECK(directory.entries() == 1);
+  write_atomically(file, std::string_view());
+  CHECK(read_file(file).empty());
+}
+
+TEST_CASE("a file without a directory in its name goes to the current one") {
+  const TemporaryDirectory directory;
+  const fs::path before = fs::current_path();
+  fs::current_path(directory.path);
+  write_atomically("plain.txt", "x");
+  fs::current_path(before);
+  CHECK(read_text(directory.path / "plain.txt") == "x");
+}
+
+TEST_CASE("a pipe, whose size is unknown, is read to its end") {
+  const TemporaryDirectory directory;
+  const fs::path pipe = directory.path / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  const std::string text(10'000, 'p');
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::ofstream(pipe) << text;
+    ::_exit(0);
+  }
+  CHECK(read_text(pipe) == text);
+  ::waitpid(child, nullptr, 0);
+}
+
+TEST_CASE("a missing file and a directory are the user's errors and are named") {
+  const TemporaryDirectory directory;
+  const std::string base = directory.path.string();
+  CHECK(message_of<UserError>([&] { read_file(base + "/none.npy"); }) ==
+        base + "/none.npy: no such file");
+  CHECK(message_of<UserError>([&] { read_file(base); }) ==
+        base + ": is a directory, expected a file");
+}
+
+TEST_CASE("writing into a missing directory or over a directory says so and leaves nothing") {
+  const TemporaryDirectory directory;
+  const std::string base = directory.path.string();
+  CHECK(message_of<UserError>([&] { write_atomically(base + "/no/a.txt", "x"); }) ==
+        base + "/no/a.txt: cannot be written: there is no directory " + base + "/no");
+  fs::create_directory(base + "/taken");
+  CHECK(message_of<UserError>([&] { write_atomically(base + "/taken", "x"); }) ==
+        base + "/taken: cannot be written: it is a directory");
+  CHECK(directory.entries() == 1);
+}
+
+TEST_CASE("a directory that may not be written is the user's error") {
+  if (::geteuid() == 0) {
+    MESSAGE("permissions do not bind root: not tested");
+    return;
+  }
+  const TemporaryDirectory directory;
+  fs::permissions(directory.path, fs::perms::owner_read | fs::perms::owner_exec);
+  const std::string file = (directory.path / "a").string();
+  CHECK(message_of<UserError>([&] { write_atomically(file, "x"); }) ==
+        file + ": cannot be written: the directory " + directory.path.string() +
+            " is not writable by you");
+  fs::permissions(directory.path, fs::perms::owner_all);
+}
+
+TEST_CASE("a write that runs out of room fails the run, keeps the old file and leaves no other") {
+  const TemporaryDirectory directory;
+  const fs::path file = directory.path / "big.bin";
+  write_atomically(file, "old");
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit tight = before;
+  tight.rlim_cur = 4096;
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &tight) == 0);
+  const std::string message =
+      message_of<RunError>([&] { write_atomically(file, std::string(10'000, 'n')); });
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, SIG_DFL);
+  CHECK(message == file.string() +
+                       ": cannot be written: the file would exceed the size limit (`ulimit -f`, "
+                       "or the file system's)");
+  CHECK(read_text(file) == "old");
+  CHECK(directory.entries() == 1);
+}
+
+}  // namespace
+}  // namespace mixflow
