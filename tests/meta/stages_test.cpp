@@ -279,13 +279,19 @@ TEST_CASE("an experiment knows its size and work, and evaluates a divisor of the
   const Experiment experiment = problem.build();
   CHECK(experiment.theta_size == 4);
   CHECK(experiment.eval_batch == 26);  // the largest divisor of 130 that is at most 64
-  // A pass of the linear model has 2 x 3 FLOPs per example. A gradient takes two (no input gradient), the derivative of
-  // the mean squared error's gradient two more (its primal passes are dead); 2 tasks, 3 steps over 4 examples, V over 5.
-  CHECK(experiment.model_flop == 2 * (3 * (2 + 2) * 4 + 2 * 5) * 6);
-  problem.config.inner.window = 1;
-  CHECK(problem.build().model_flop == 2 * ((3 * 2 + 2) * 4 + 2 * 5) * 6);
-  problem.config.gradient.mode = Mode::first_order;
-  CHECK(problem.build().model_flop == 2 * (3 * 2 * 4 + 2 * 5) * 6);
+  // A pass of the linear model has 2 x 3 FLOPs per example; 2 tasks, 3 steps over 4 examples, V over 5. A gradient takes
+  // two passes (no input gradient). Its derivative takes two more, and a third for the logits, which the second
+  // derivative of bce depends on, that of mse does not.
+  for (const Loss loss : {Loss::mse, Loss::bce}) {
+    Problem sized{base_config(OptimizerKind::sgd, loss), {}};
+    sized.config.meta.parameters = all_parameters(OptimizerKind::sgd, Granularity::per_tensor);
+    const std::int64_t second = loss == Loss::mse ? 2 : 3;
+    CHECK(sized.build().model_flop == 2 * (3 * (2 + second) * 4 + 2 * 5) * 6);
+    sized.config.inner.window = 1;
+    CHECK(sized.build().model_flop == 2 * ((3 * 2 + second) * 4 + 2 * 5) * 6);
+    sized.config.gradient.mode = Mode::first_order;
+    CHECK(sized.build().model_flop == 2 * (3 * 2 * 4 + 2 * 5) * 6);
+  }
 }
 
 // --- errors
