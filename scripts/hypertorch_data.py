@@ -11,7 +11,11 @@ validation, as the `ordered` split takes them.
 import argparse
 import pathlib
 
-import numpy as np
+import tools
+
+tools.need("numpy")
+
+import numpy as np  # noqa: E402
 
 ROWS, FEATURES = 1000, 20
 
