@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/chinchilla.h"
 #include "config/load.h"
 #include "config/names.h"
 #include "util/error.h"
@@ -19,6 +20,94 @@ namespace {
 
 [[noreturn]] void fail(const Config& config, const std::string& path, const std::string& message) {
   throw UserError(origin(config, path) + ": " + message);
+}
+
+// --- models --------------------------------------------------------------------------
+
+void resolve_transformer(const Config& config, TransformerModel& model, const std::string& path) {
+  const ChinchillaSize* row = model.size.empty() ? nullptr : find_chinchilla(model.size);
+  if (!model.size.empty() && row == nullptr) {
+    std::vector<std::string> names;
+    for (const ChinchillaSize& size : chinchilla_sizes()) names.push_back(name_of(size));
+    fail(config, path + ".size",
+         "no row of the Chinchilla table is named " + in_quotes(model.size) + "; the rows are " +
+             join(names, ", "));
+  }
+  struct Field {
+    const char* name;
+    std::int64_t TransformerModel::*field;
+    std::int64_t ChinchillaSize::*column;
+  };
+  for (const auto& [name, field, column] :
+       {Field{"d_model", &TransformerModel::d_model, &ChinchillaSize::d_model},
+        Field{"ffw", &TransformerModel::ffw, &ChinchillaSize::ffw},
+        Field{"heads", &TransformerModel::heads, &ChinchillaSize::heads},
+        Field{"kv_size", &TransformerModel::kv_size, &ChinchillaSize::kv_size},
+        Field{"layers", &TransformerModel::layers, &ChinchillaSize::layers}}) {
+    if (model.*field == 0 && row != nullptr) model.*field = row->*column;
+    if (model.*field == 0) {
+      fail(config, path + "." + name,
+           "missing; give size, or d_model, ffw, heads, kv_size and layers, each at least 1");
+    }
+  }
+  if (model.kv_size % 2 != 0) {
+    fail(config, path + ".kv_size",
+         "expected an even number, got " + std::to_string(model.kv_size) +
+             "; rotary positions turn pairs of a head's elements");
+  }
+}
+
+const TransformerModel* transformer(const Config& config) {
+  return std::get_if<TransformerModel>(&config.model);
+}
+
+void resolve_models(Config& config) {
+  if (auto* model = std::get_if<TransformerModel>(&config.model)) {
+    resolve_transformer(config, *model, "model");
+  }
+  for (std::size_t i = 0; i < config.meta.parameters.size(); ++i) {
+    MetaParameter& parameter = config.meta.parameters[i];
+    if (parameter.kind != MetaKind::loss_weights) continue;
+    const std::string path = "meta.parameters[" + std::to_string(i) + "].model";
+    if (!config.origins.contains(path)) {
+      fail(config, path,
+           "missing; it is the network that scores the examples, such as {kind: transformer, "
+           "d_model: 64, ffw: 256, heads: 2, kv_size: 32, layers: 2}");
+    }
+    auto& model = std::get<TransformerModel>(parameter.model);
+    resolve_transformer(config, model, path);
+    const TransformerModel* scored = transformer(config);
+    if (scored == nullptr) continue;  // an error below
+    if (!config.origins.contains(path + ".vocab")) model.vocab = scored->vocab;
+    if (model.vocab != scored->vocab) {
+      fail(config, path + ".vocab",
+           "expected model.vocab " + std::to_string(scored->vocab) + ", got " +
+               std::to_string(model.vocab) + "; both networks read the same tokens");
+    }
+  }
+}
+
+void check_tokens(const Config& config) {
+  const auto* data = std::get_if<TokensData>(&config.data.source);
+  const TransformerModel* model = transformer(config);
+  if ((data == nullptr) != (model == nullptr)) {
+    fail(config, "model.kind",
+         model == nullptr
+             ? "data.kind " + config.data.kind +
+                   " has sequences of tokens, which mlp cannot read; set model.kind: transformer"
+             : "transformer reads tokens, but data.kind " + config.data.kind +
+                   " has none; set data.kind to text, tokens or random_tokens");
+  }
+  if (data == nullptr) return;
+  if (data->validation + data->test >= 1) {
+    fail(config, "data.validation",
+         "validation " + number_text(data->validation) + " and test " + number_text(data->test) +
+             " leave no text for training; their sum must be < 1");
+  }
+  if (config.data.kind == "text" && model->vocab < 256) {
+    fail(config, "model.vocab",
+         "text has 256 different bytes, got a vocabulary of " + std::to_string(model->vocab));
+  }
 }
 
 // --- data and loss -------------------------------------------------------------------
@@ -99,6 +188,10 @@ void check_loss(const Config& config) {
              " has classes; set inner.loss: cross_entropy (or bce for two classes)" +
              (config.data.kind == "tabular" ? ", or data.target: regression" : ""));
   }
+  if (transformer(config) != nullptr && loss == Loss::bce) {
+    fail(config, "inner.loss",
+         "bce tells two classes apart, but tokens are many; set inner.loss: cross_entropy");
+  }
   const auto* episodes = std::get_if<EpisodesData>(&config.data.source);
   if (episodes != nullptr && loss == Loss::bce && episodes->ways != 2) {
     fail(config, "inner.loss",
@@ -140,6 +233,7 @@ std::optional<double> value_in_inner(const InnerConfig& inner, MetaKind kind) {
     case MetaKind::l2:
       return inner.l2;
     case MetaKind::init:
+    case MetaKind::loss_weights:
       break;
   }
   return std::nullopt;
@@ -208,10 +302,20 @@ void check_meta_parameter(const Config& config, const MetaParameter& parameter,
          "the inner optimizer " + std::string(name_of(optimizer)) + " has no " + kind +
              "; set inner.optimizer.kind to " + join(owners, " or "));
   }
-  if (parameter.kind == MetaKind::l2 && config.gradient.mode == Mode::first_order) {
+  const bool in_loss = parameter.kind == MetaKind::l2 || parameter.kind == MetaKind::loss_weights;
+  if (in_loss && config.gradient.mode == Mode::first_order) {
     fail(config, path + ".kind",
-         "l2 acts through the inner gradient, which gradient.mode first_order holds constant, so "
-         "its meta-gradient would be zero; set gradient.mode: mixed");
+         kind +
+             " acts through the inner gradient, which gradient.mode first_order holds constant, so "
+             "its meta-gradient would be zero; set gradient.mode: mixed");
+  }
+  if (parameter.kind == MetaKind::loss_weights) {
+    if (transformer(config) == nullptr) {
+      fail(config, path + ".kind",
+           "loss_weights scores sequences of tokens; set model.kind: transformer and a data.kind "
+           "of tokens");
+    }
+    return;
   }
   if (parameter.kind != MetaKind::init) return check_start(config, parameter, path);
   const std::int64_t window = config.inner.window;
@@ -290,6 +394,11 @@ void add_warnings(Config& config) {
 }  // namespace
 
 void check_relations(Config& config) {
+  resolve_models(config);
+  check_tokens(config);
+  if (transformer(config) != nullptr && !config.origins.contains("inner.loss")) {
+    config.inner.loss = Loss::cross_entropy;
+  }
   if (const auto* tabular = std::get_if<TabularData>(&config.data.source)) {
     check_tabular(config, *tabular);
   }

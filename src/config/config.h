@@ -61,10 +61,26 @@ struct EpisodesData {
   bool operator==(const EpisodesData&) const = default;
 };
 
+// Sequences of S + 1 tokens, cut at random places: text (bytes of files), tokens (an array) or
+// random_tokens (uniform over the model's vocabulary).
+struct TokensData {
+  std::string
+      path;  // text: a file, or a directory whose files are read in order; tokens: .npy, .bin
+  std::string dtype = "uint16";  // of a .bin: uint16 | int32
+  std::int64_t sequence = 256;   // S
+  std::int64_t batch = 4;        // B of the inner loss
+  std::int64_t outer_batch = 0;  // B of the outer loss; 0: batch
+  double validation = 0.1;       // share of each file's end that the outer loss sees
+  double test = 0.1;             // share after that, kept for evaluation
+  double corrupt = 0;            // share of inner examples replaced by random tokens
+  bool operator==(const TokensData&) const = default;
+};
+
 struct DataConfig {
   // digits and mnist are tabular over data/<kind>_{x,y}.npy, resolved by the loader.
-  std::variant<SinusoidData, TabularData, EpisodesData> source = SinusoidData{};
-  std::string kind = "sinusoid";  // as written: sinusoid | tabular | digits | mnist | episodes
+  std::variant<SinusoidData, TabularData, EpisodesData, TokensData> source = SinusoidData{};
+  // As written: sinusoid | tabular | digits | mnist | episodes | text | tokens | random_tokens.
+  std::string kind = "sinusoid";
   bool operator==(const DataConfig&) const = default;
 };
 
@@ -84,6 +100,21 @@ struct MlpModel {
   // Widths of input and output: from the data.
   bool operator==(const MlpModel&) const = default;
 };
+
+// Decoder of Chinchilla's shapes (Hoffmann et al. 2022) with rotary positions; see
+// models/transformer.h.
+struct TransformerModel {
+  std::string size;  // a row of chinchilla.h, which gives all of the below but the vocabulary
+  std::int64_t vocab = 256;
+  std::int64_t d_model = 0;  // 0: from `size`; the loader fills it in
+  std::int64_t ffw = 0;
+  std::int64_t heads = 0;
+  std::int64_t kv_size = 0;  // per head; heads * kv_size may differ from d_model
+  std::int64_t layers = 0;
+  bool operator==(const TransformerModel&) const = default;
+};
+
+using ModelConfig = std::variant<MlpModel, TransformerModel>;
 
 // --- inner problem -------------------------------------------------------------------
 enum class Loss : std::uint8_t { mse, cross_entropy, bce };
@@ -112,7 +143,16 @@ struct InnerConfig {
 };
 
 // --- meta problem --------------------------------------------------------------------
-enum class MetaKind : std::uint8_t { init, lr, momentum, beta1, beta2, weight_decay, l2 };
+enum class MetaKind : std::uint8_t {
+  init,
+  lr,
+  momentum,
+  beta1,
+  beta2,
+  weight_decay,
+  l2,
+  loss_weights,  // a network that scores the examples of an inner batch
+};
 enum class Granularity : std::uint8_t { scalar, per_tensor, per_parameter, per_step };
 enum class Transform : std::uint8_t { identity, exp, softplus, sigmoid };
 
@@ -124,7 +164,8 @@ struct MetaParameter {
   std::optional<Range> bounds;
   // Start of the hyper-parameter (after the transform); default: its value in `inner`.
   std::optional<double> init;
-  std::array<int, 2> where{0, 0};  // line and column of the entry, for later errors
+  ModelConfig model = TransformerModel{};  // loss_weights: the scoring network
+  std::array<int, 2> where{0, 0};          // line and column of the entry, for later errors
   bool operator==(const MetaParameter&) const = default;
 };
 
@@ -182,7 +223,7 @@ struct Config {
   Precision precision = Precision::f32;
   int threads = 0;  // 0: all cores
   DataConfig data;
-  MlpModel model;
+  ModelConfig model = MlpModel{};
   InnerConfig inner;
   MetaConfig meta;
   GradientConfig gradient;

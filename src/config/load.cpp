@@ -193,6 +193,9 @@ void resolve_paths(Config& config) {
   };
   if (auto* tabular = std::get_if<TabularData>(&config.data.source)) resolve(*tabular);
   if (auto* episodes = std::get_if<EpisodesData>(&config.data.source)) resolve(*episodes);
+  if (auto* tokens = std::get_if<TokensData>(&config.data.source)) {
+    tokens->path = resolved(tokens->path, config.file);
+  }
 }
 
 // Where errors in a list item belong, for code that only has the struct.

@@ -41,7 +41,7 @@ struct EnumNames<OptimizerKind> {
 template <>
 struct EnumNames<MetaKind> {
   static constexpr std::string_view names[] = {"init",  "lr",           "momentum", "beta1",
-                                               "beta2", "weight_decay", "l2"};
+                                               "beta2", "weight_decay", "l2",       "loss_weights"};
 };
 template <>
 struct EnumNames<Granularity> {

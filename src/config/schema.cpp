@@ -20,6 +20,10 @@ auto of(Field Source::*field) {
   return [field](DataConfig& data) -> Field& { return std::get<Source>(data.source).*field; };
 }
 
+bool is_token_kind(std::string_view kind) {
+  return kind == "text" || kind == "tokens" || kind == "random_tokens";
+}
+
 std::string data_kind(const DataConfig& data) { return data.kind; }
 
 void set_data_kind(DataConfig& data, const std::string& kind) {
@@ -28,6 +32,8 @@ void set_data_kind(DataConfig& data, const std::string& kind) {
     data.source = SinusoidData{};
   } else if (kind == "episodes") {
     data.source = EpisodesData{};
+  } else if (is_token_kind(kind)) {
+    data.source = TokensData{};
   } else {
     data.source = TabularData{};
   }
@@ -92,10 +98,52 @@ void add_tabular(Keys<DataConfig>& keys) {
       .in("examples");
 }
 
+void add_tokens(Keys<DataConfig>& keys) {
+  const std::initializer_list<std::string_view> files{"text", "tokens"};
+  const std::initializer_list<std::string_view> all{"text", "tokens", "random_tokens"};
+  keys.text("path", of(&TokensData::path), Form::path,
+            "a file whose bytes are the tokens, or a directory of such files")
+      .when({"text"})
+      .otherwise("/usr/share/common-licenses")
+      .also({"file", "files", "directory", "dir", "x"});
+  keys.text("path", of(&TokensData::path), Form::path,
+            "token ids: an integer .npy of one axis, or a .bin of the type in dtype")
+      .when({"tokens"})
+      .must()
+      .also({"file", "x"});
+  keys.choice("dtype", of(&TokensData::dtype), {"uint16", "int32"}, "type of the ids in a .bin")
+      .when({"tokens"});
+  keys.integer("sequence", of(&TokensData::sequence), 1,
+               "tokens that the model reads per example (S); it predicts as many")
+      .when(all)
+      .in("tokens")
+      .also({"seq", "seq_len", "sequence_length", "context", "S"});
+  keys.integer("batch", of(&TokensData::batch), 1, "sequences per inner step (B)")
+      .when(all)
+      .in("sequences")
+      .also({"batch_size", "B"});
+  keys.integer("outer_batch", of(&TokensData::outer_batch), 0,
+               "sequences per outer loss; 0: as many as batch")
+      .when(all)
+      .in("sequences");
+  keys.number("validation", of(&TokensData::validation), kInsideUnit,
+              "share of each file, before its test share, that the outer loss sees")
+      .when(files);
+  keys.number("test", of(&TokensData::test), kBelowOne,
+              "share at the end of each file kept for evaluation")
+      .when(files);
+  keys.number("corrupt", of(&TokensData::corrupt), kUnit,
+              "share of the inner examples that are replaced by random tokens")
+      .when(files)
+      .also({"corruption", "noise"});
+}
+
 std::vector<Key> data_keys() {
   Keys<DataConfig> keys;
-  keys.custom_choice("kind", {"sinusoid", "tabular", "digits", "mnist", "episodes"}, data_kind,
-                     set_data_kind, "where tasks come from")
+  keys.custom_choice(
+          "kind",
+          {"sinusoid", "tabular", "digits", "mnist", "episodes", "text", "tokens", "random_tokens"},
+          data_kind, set_data_kind, "where tasks come from")
       .must()
       .also({"type", "name", "dataset"});
   keys.integer("shots", of(&SinusoidData::shots), 1, "support examples per task (K)")
@@ -139,28 +187,79 @@ std::vector<Key> data_keys() {
   keys.integers("test_classes", of(&EpisodesData::test_classes), 0, "[6, 7, 8]",
                 "classes of test tasks; empty: the last 20 %")
       .when({"episodes"});
+  add_tokens(keys);
   return keys.take();
 }
 
-std::vector<Key> model_keys() {
-  Keys<MlpModel> keys;
-  keys.custom_choice(
-          "kind", {"mlp"}, [](const MlpModel&) { return std::string("mlp"); },
-          [](MlpModel&, const std::string&) {}, "the network")
+// A field of the kind of model that ModelConfig holds.
+template <class Model, class Field>
+auto model_of(Field Model::*field) {
+  return [field](ModelConfig& model) -> Field& { return std::get<Model>(model).*field; };
+}
+
+std::string model_kind(const ModelConfig& model) {
+  return std::holds_alternative<MlpModel>(model) ? "mlp" : "transformer";
+}
+
+void set_model_kind(ModelConfig& model, const std::string& kind) {
+  if (kind == "mlp") {
+    model = MlpModel{};
+  } else {
+    model = TransformerModel{};
+  }
+}
+
+void add_transformer(Keys<ModelConfig>& keys) {
+  keys.text("size", model_of(&TransformerModel::size), Form::any,
+            "a row of the Chinchilla table by its millions of parameters, as 44M, 489M or 16B: "
+            "gives the "
+            "sizes below")
+      .when({"transformer"})
+      .also({"preset"});
+  keys.integer("vocab", model_of(&TransformerModel::vocab), 2, "number of tokens (V)")
+      .when({"transformer"})
+      .also({"vocab_size", "vocabulary", "V"});
+  keys.integer("d_model", model_of(&TransformerModel::d_model), 0, "width (d); 0: from size")
+      .when({"transformer"})
+      .also({"d", "dim", "width", "hidden_size"});
+  keys.integer("ffw", model_of(&TransformerModel::ffw), 0,
+               "width of the feed-forward layers; 0: from size")
+      .when({"transformer"})
+      .also({"ffw_size", "d_ff", "mlp_size"});
+  keys.integer("heads", model_of(&TransformerModel::heads), 0, "attention heads; 0: from size")
+      .when({"transformer"})
+      .also({"n_heads", "num_heads"});
+  keys.integer("kv_size", model_of(&TransformerModel::kv_size), 0,
+               "width of a head, even; 0: from size")
+      .when({"transformer"})
+      .also({"kv", "head_dim", "d_head"});
+  keys.integer("layers", model_of(&TransformerModel::layers), 0, "number of blocks; 0: from size")
+      .when({"transformer"})
+      .also({"n_layers", "num_layers", "depth"});
+}
+
+std::vector<Key> model_keys(bool with_mlp) {
+  Keys<ModelConfig> keys;
+  std::vector<std::string_view> kinds{"transformer"};
+  if (with_mlp) kinds.insert(kinds.begin(), "mlp");
+  keys.custom_choice("kind", kinds, model_kind, set_model_kind, "the network")
       .must()
       .also({"type", "name"});
-  keys.integers("hidden", &MlpModel::hidden, 1, "[40, 40]",
-                "widths of the hidden layers; empty: a linear model")
-      .when({"mlp"})
-      .also({"layers", "widths", "hidden_sizes", "units"});
-  keys.choice("activation", &MlpModel::activation, "between layers")
-      .when({"mlp"})
-      .also({"nonlinearity"});
-  keys.truth("bias", &MlpModel::bias, "whether layers have biases").when({"mlp"});
-  keys.choice("init", &MlpModel::init,
-              "weights: normal with deviation sqrt(1/fan_in) or (he) sqrt(2/fan_in), or zero")
-      .when({"mlp"})
-      .also({"initializer", "initialization"});
+  if (with_mlp) {
+    keys.integers("hidden", model_of(&MlpModel::hidden), 1, "[40, 40]",
+                  "widths of the hidden layers; empty: a linear model")
+        .when({"mlp"})
+        .also({"layers", "widths", "hidden_sizes", "units"});
+    keys.choice("activation", model_of(&MlpModel::activation), "between layers")
+        .when({"mlp"})
+        .also({"nonlinearity"});
+    keys.truth("bias", model_of(&MlpModel::bias), "whether layers have biases").when({"mlp"});
+    keys.choice("init", model_of(&MlpModel::init),
+                "weights: normal with deviation sqrt(1/fan_in) or (he) sqrt(2/fan_in), or zero")
+        .when({"mlp"})
+        .also({"initializer", "initialization"});
+  }
+  add_transformer(keys);
   return keys.take();
 }
 
@@ -231,6 +330,10 @@ std::vector<Key> meta_parameter_keys() {
               "start of the hyper-parameter; null: its value under inner")
       .when({"lr", "momentum", "beta1", "beta2", "weight_decay", "l2"})
       .also({"start", "initial", "value"});
+  keys.section("model", &MetaParameter::model, model_keys(false),
+               "the network that scores the examples: weights are softmax(scores) over the batch")
+      .when({"loss_weights"})
+      .also({"network"});
   return keys.take();
 }
 
@@ -330,7 +433,7 @@ std::vector<Key> config_keys() {
   keys.section("data", &Config::data, data_keys(), "where tasks come from")
       .must()
       .also({"dataset", "task"});
-  keys.section("model", &Config::model, model_keys(), "the network").must().also({"network"});
+  keys.section("model", &Config::model, model_keys(true), "the network").must().also({"network"});
   keys.section("inner", &Config::inner, inner_keys(), "the inner problem: one task");
   keys.section("meta", &Config::meta, meta_keys(), "the outer problem: what is learned, and how")
       .must()

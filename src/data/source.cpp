@@ -3,6 +3,7 @@
 #include "data/episodes.h"
 #include "data/sinusoid.h"
 #include "data/tabular.h"
+#include "data/tokens.h"
 
 namespace mixflow {
 
@@ -16,6 +17,9 @@ std::unique_ptr<TaskSource> make(const TabularData& data, const Config& config) 
 }
 std::unique_ptr<TaskSource> make(const EpisodesData& data, const Config& config) {
   return make_episodes(data, config);
+}
+std::unique_ptr<TaskSource> make(const TokensData& data, const Config& config) {
+  return make_tokens(data, config);
 }
 
 }  // namespace

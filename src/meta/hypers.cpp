@@ -45,10 +45,11 @@ Hypers::Hypers(const InnerConfig& inner, std::span<const EtaTensor> eta,
     if (eta[i].kind != MetaKind::init) add_eta(eta[i], static_cast<int>(i));
   }
   for (const int source : source_[h]) {
-    if (source >= 0 && std::ranges::find(l2_sources_, source) == l2_sources_.end()) {
-      l2_sources_.push_back(source);
+    if (source >= 0 && std::ranges::find(loss_sources_, source) == loss_sources_.end()) {
+      loss_sources_.push_back(source);
     }
   }
+  loss_sources_.insert(loss_sources_.end(), scorer_sources_.begin(), scorer_sources_.end());
   // The optimisers with bias corrections are those with both betas.
   if (has_hyper(optimizer_, MetaKind::beta1)) {
     add_unbias(beta1, unbias1);
@@ -57,7 +58,6 @@ Hypers::Hypers(const InnerConfig& inner, std::span<const EtaTensor> eta,
 }
 
 void Hypers::add_eta(const EtaTensor& eta, int index) {
-  const auto slot = static_cast<std::size_t>(eta.kind) - 1;
   const bool per_step = eta.granularity == Granularity::per_step;
   const auto position = static_cast<int>(shared_.size());
   shared_.push_back({.kind = Shared::Kind::eta,
@@ -65,6 +65,11 @@ void Hypers::add_eta(const EtaTensor& eta, int index) {
                      .transform = eta.transform,
                      .shape = per_step ? Shape{} : eta.shape,
                      .per_step = per_step});
+  if (eta.kind == MetaKind::loss_weights) {
+    scorer_sources_.push_back(position);
+    return;
+  }
+  const auto slot = static_cast<std::size_t>(eta.kind) - 1;
   if (eta.tensor < 0) {
     std::ranges::fill(source_[slot], position);
   } else {
@@ -154,6 +159,13 @@ UpdateArgs Hypers::update_args(Builder& b, std::span<const Id> shared, std::size
     args.unbias2 = unbias_value(b, beta2, unbias2, shared, tensor, dtype);
   }
   return args;
+}
+
+Ids Hypers::scorer(std::span<const Id> shared) const {
+  Ids weights;
+  for (const int source : scorer_sources_)
+    weights.push_back(shared[static_cast<std::size_t>(source)]);
+  return weights;
 }
 
 Id Hypers::l2(Builder& b, std::span<const Id> shared, std::size_t tensor, DType dtype) const {

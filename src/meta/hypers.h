@@ -47,11 +47,14 @@ class Hypers {
   UpdateArgs update_args(Builder& b, std::span<const Id> shared, std::size_t tensor,
                          DType dtype) const;
 
-  // The L2 term of the inner loss: whether there is one, its h for one weight tensor, and which
-  // shared values the loss reads (elements of `shared` that it does not read may be kNone).
+  // The shared values that the inner loss reads; elements of `shared` that it does not read may be
+  // kNone below.
+  const std::vector<int>& loss_sources() const { return loss_sources_; }
+  // The L2 term of the inner loss: whether there is one, and its h for one weight tensor.
   bool has_l2() const { return has_l2_; }
   Id l2(Builder& b, std::span<const Id> shared, std::size_t tensor, DType dtype) const;
-  const std::vector<int>& l2_sources() const { return l2_sources_; }
+  // The scoring network's weights, in the order of its parameters; empty if there is none.
+  Ids scorer(std::span<const Id> shared) const;
 
  private:
   // The hyper-parameters proper come first, in the order of MetaKind after init.
@@ -80,7 +83,8 @@ class Hypers {
   std::array<double, kSlots> constant_{};
   std::array<std::vector<int>, kSlots>
       source_;  // per weight tensor: index into shared_, -1: the constant
-  std::vector<int> l2_sources_;
+  std::vector<int> scorer_sources_;
+  std::vector<int> loss_sources_;
   int count_ = -1;  // index of the shared step count
   std::vector<Shared> shared_;
 };

@@ -52,6 +52,7 @@ bool has_hyper(OptimizerKind kind, MetaKind hyper) {
       return kind == OptimizerKind::adamw;
     case MetaKind::init:
     case MetaKind::l2:
+    case MetaKind::loss_weights:
       return false;
   }
   MIXFLOW_CHECK(false, "unknown hyper-parameter");

@@ -46,9 +46,10 @@ std::optional<double> configured(const InnerConfig& inner, MetaKind kind) {
     case MetaKind::l2:
       return inner.l2;
     case MetaKind::init:
+    case MetaKind::loss_weights:
       break;
   }
-  MIXFLOW_CHECK(false, "init has no scalar value");
+  MIXFLOW_CHECK(false, std::string(name_of(kind)) + " has no scalar value");
 }
 
 // The raw start of a hyper-parameter, checked.
@@ -74,17 +75,19 @@ double start(const Config& config, std::size_t index) {
   return *raw;
 }
 
-void add_init(const Config& config, std::size_t index, std::span<const Parameter> parameters,
-              std::vector<EtaTensor>& eta) {
+// eta is a network's weights: those that the inner problem starts from, or the scoring network's.
+void add_network(const Config& config, std::size_t index, std::span<const Parameter> parameters,
+                 std::vector<EtaTensor>& eta) {
   const MetaParameter& entry = config.meta.parameters[index];
+  const std::string kind(name_of(entry.kind));
   if (entry.transform != Transform::identity) {
-    fail(config, index, "init takes no transform: it starts from the model's random weights");
+    fail(config, index, kind + " takes no transform: it starts from the network's random weights");
   }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& parameter = parameters[i];
-    const std::string name = "eta.init." + parameter.name;
+    const std::string name = "eta." + kind + "." + parameter.name;
     eta.push_back({.name = name,
-                   .kind = MetaKind::init,
+                   .kind = entry.kind,
                    .bounds = entry.bounds,
                    .shape = parameter.shape,
                    .tensor = static_cast<int>(i),
@@ -118,7 +121,8 @@ void add_hyper(const Config& config, std::size_t index, std::span<const Paramete
 
 }  // namespace
 
-std::vector<EtaTensor> eta_tensors(const Config& config, std::span<const Parameter> parameters) {
+std::vector<EtaTensor> eta_tensors(const Config& config, std::span<const Parameter> parameters,
+                                   std::span<const Parameter> scorer) {
   std::vector<EtaTensor> eta;
   std::set<MetaKind> seen;
   for (std::size_t i = 0; i < config.meta.parameters.size(); ++i) {
@@ -126,8 +130,8 @@ std::vector<EtaTensor> eta_tensors(const Config& config, std::span<const Paramet
     if (!seen.insert(kind).second) {
       fail(config, i, std::string(name_of(kind)) + " is given twice; expected one entry per kind");
     }
-    if (kind == MetaKind::init) {
-      add_init(config, i, parameters, eta);
+    if (kind == MetaKind::init || kind == MetaKind::loss_weights) {
+      add_network(config, i, kind == MetaKind::init ? parameters : scorer, eta);
     } else {
       add_hyper(config, i, parameters, eta);
     }

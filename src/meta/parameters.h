@@ -14,8 +14,9 @@
 
 namespace mixflow {
 
-// One tensor of eta. Named eta.init.<tensor>; eta.<kind> where one tensor serves all weights
-// (scalar [], per_step [T]); eta.<kind>.<tensor> where each weight tensor has its own (per_tensor
+// One tensor of eta. Named eta.init.<tensor>; eta.loss_weights.<tensor of the scoring network>;
+// eta.<kind> where one tensor serves all weights (scalar [], per_step [T]); eta.<kind>.<tensor>
+// where each weight tensor has its own (per_tensor
 // [], per_parameter: the weight's shape).
 struct EtaTensor {
   std::string name;
@@ -24,15 +25,17 @@ struct EtaTensor {
   Transform transform = Transform::identity;
   std::optional<Range> bounds;
   Shape shape;
-  int tensor = -1;  // index of the model's parameter it belongs to; -1: all of them
+  // Index of the model's (loss_weights: the scoring network's) parameter it belongs to; -1: all.
+  int tensor = -1;
   InitialValue initial;
 };
 
 // The tensors of eta, in the order of config.meta.parameters and, within one of them, of the
-// model's parameters. Throws UserError at the entry's place for a hyper-parameter that the inner
-// optimiser lacks, one that is named twice or has no start, and a start outside the transform's
-// range.
-std::vector<EtaTensor> eta_tensors(const Config& config, std::span<const Parameter> parameters);
+// model's parameters, or of those of the scoring network (`scorer`). Throws UserError at the
+// entry's place for a hyper-parameter that the inner optimiser lacks, one that is named twice or
+// has no start, and a start outside the transform's range.
+std::vector<EtaTensor> eta_tensors(const Config& config, std::span<const Parameter> parameters,
+                                   std::span<const Parameter> scorer);
 
 // The hyper-parameter that eta stands for: x, e^x, log(1 + e^x) or 1 / (1 + e^-x).
 Id apply_transform(Builder& b, Transform transform, Id eta);

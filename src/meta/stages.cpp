@@ -4,6 +4,7 @@
 #include <string>
 
 #include "meta/meta_update.h"
+#include "models/make_model.h"
 #include "ops/op_list.h"
 #include "util/error.h"
 
@@ -50,6 +51,14 @@ std::int64_t tasks_per_chunk(const Config& config) {
   return chunk;
 }
 
+std::optional<ScoreNetwork> make_scorer(const Config& config) {
+  for (const MetaParameter& parameter : config.meta.parameters) {
+    if (parameter.kind != MetaKind::loss_weights) continue;
+    return ScoreNetwork(std::get<TransformerModel>(parameter.model), config.gradient.remat.block);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 // Ports and graph values side by side.
@@ -82,14 +91,15 @@ StageBuilder::StageBuilder(const Config& config, const TaskSource& source, DType
     : config_(config),
       source_(source),
       dtype_(dtype),
-      model_(config.model, config.inner.loss, num_elements(source.fields()[0].shape),
-             source.output_width()),
-      eta_(eta_tensors(config, model_.parameters())),
-      hypers_(config.inner, eta_, model_.parameters()),
+      model_(make_model(config, num_elements(source.fields()[0].shape), source.output_width())),
+      scorer_(make_scorer(config)),
+      eta_(eta_tensors(config, model_->parameters(),
+                       scorer_ ? scorer_->parameters() : std::vector<Parameter>{})),
+      hypers_(config.inner, eta_, model_->parameters()),
       inner_data_{batch_types(source, source.inner_batch(), dtype), source.same_batch_every_step()},
       outer_(batch_types(source, source.outer_batch(Split::train), dtype)),
-      unroll_(config, model_, hypers_, inner_data_, dtype),
-      setting_{config, model_, hypers_, unroll_, inner_data_, dtype},
+      unroll_(config, *model_, scorer_ ? &*scorer_ : nullptr, hypers_, inner_data_, dtype),
+      setting_{config, *model_, hypers_, unroll_, inner_data_, dtype},
       tasks_(config.meta.batch),
       chunk_(tasks_per_chunk(config)),
       forward_(task_forward(setting_, outer_)),
@@ -97,7 +107,7 @@ StageBuilder::StageBuilder(const Config& config, const TaskSource& source, DType
       gradient_body_(build_gradient_body()) {}
 
 std::size_t StageBuilder::num_shared() const {
-  return model_.parameters().size() + hypers_.shared().size();
+  return model_->parameters().size() + hypers_.shared().size();
 }
 
 bool StageBuilder::meta_init() const {
@@ -119,7 +129,7 @@ Ids StageBuilder::add_theta0(Draft& draft, std::span<const Id> eta) const {
     if (eta_[i].kind == MetaKind::init) theta0.push_back(eta[i]);
   }
   if (!theta0.empty()) return theta0;
-  for (const Parameter& parameter : model_.parameters()) {
+  for (const Parameter& parameter : model_->parameters()) {
     theta0.push_back(
         draft.input("theta." + parameter.name, Role::theta0, {dtype_, parameter.shape}));
   }
@@ -144,7 +154,7 @@ StageBuilder::Data StageBuilder::add_data(Draft& draft, std::int64_t tasks, std:
 // The inputs of a task graph that depend on eta.
 Mask StageBuilder::active_inputs() const {
   Mask active(forward_->inputs.size(), false);
-  const std::size_t tensors = model_.parameters().size();
+  const std::size_t tensors = model_->parameters().size();
   for (std::size_t i = 0; i < tensors; ++i) active[i] = meta_init();
   for (std::size_t i = 0; i < hypers_.shared().size(); ++i) {
     active[tensors + i] = hypers_.shared()[i].active;
@@ -165,7 +175,7 @@ GraphPtr StageBuilder::build_gradient_body() const {
   args.push_back(b.full(share, dtype_));
   const Ids results = b.inline_graph(*graph, args);
   const auto sum = [&](Id x) { return chunk_ == 1 ? x : b.sum(x, {0}); };
-  const std::size_t primals = 2 + model_.parameters().size();
+  const std::size_t primals = 2 + model_->parameters().size();
   Ids outputs;
   for (std::size_t i = primals; i < results.size(); ++i) outputs.push_back(sum(results[i]));
   for (std::size_t i = 0; i < 2; ++i) outputs.push_back(b.mul(sum(results[i]), share));
@@ -265,7 +275,7 @@ Stage StageBuilder::grad() const {
   for (std::size_t i = 0; i < eta_.size(); ++i) {
     draft.output("meta_grad." + without_eta(eta_[i].name), Role::result, result.eta_bar[i]);
   }
-  const auto& parameters = model_.parameters();
+  const auto& parameters = model_->parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     draft.output("theta_T." + parameters[i].name, Role::result, result.ys[2 + i]);
   }
@@ -311,7 +321,7 @@ Stage StageBuilder::eval(std::int64_t tasks, std::span<const std::int64_t> point
       over_chunk(lower_grad(*task_eval(setting_, outer, points)), num_shared(), 0, chunk);
   const Builder::Loop loop = over_tasks(draft.b, body, consts, data.all(), tasks, chunk, 0);
   draft.output("eval_loss", Role::result, loop.ys[0]);
-  if (model_.classifies()) draft.output("eval_accuracy", Role::result, loop.ys[1]);
+  if (model_->classifies()) draft.output("eval_accuracy", Role::result, loop.ys[1]);
   return draft.finish();
 }
 
@@ -320,11 +330,11 @@ Stage StageBuilder::eval(std::int64_t tasks, std::span<const std::int64_t> point
 // elsewhere), and the gradient of V.
 std::int64_t StageBuilder::model_flop() const {
   const Graph& loss = *unroll_.inner_loss();
-  const std::size_t tensors = model_.parameters().size();
+  const std::size_t tensors = model_->parameters().size();
   Mask theta(loss.inputs.size(), false);
   std::fill_n(theta.begin(), tensors, true);
   Mask active = theta;  // what L reads of eta
-  for (std::size_t i = 0; i < hypers_.l2_sources().size(); ++i) active[tensors + i] = true;
+  for (std::size_t i = 0; i < hypers_.loss_sources().size(); ++i) active[tensors + i] = true;
   const std::int64_t gradient = dot_flop(*clean(*vjp(loss, theta, {true}).graph));
   const GraphPtr both = vjp(loss, active, {true}).graph;
   Mask moved(both->inputs.size(), false);
@@ -337,12 +347,12 @@ std::int64_t StageBuilder::model_flop() const {
 
   Builder b;
   Ids inputs;
-  for (const Parameter& parameter : model_.parameters()) {
+  for (const Parameter& parameter : model_->parameters()) {
     inputs.push_back(b.input({dtype_, parameter.shape}));
   }
   for (const Type& type : outer_) inputs.push_back(b.input(type));
   const std::span<const Id> all(inputs);
-  const GraphPtr outer = b.finish({model_.loss(b, all.first(tensors), all.subspan(tensors))});
+  const GraphPtr outer = b.finish({model_->loss(b, all.first(tensors), all.subspan(tensors))});
   Mask outer_active(outer->inputs.size(), false);
   std::fill_n(outer_active.begin(), tensors, true);
   const std::int64_t outer_gradient = dot_flop(*clean(*vjp(*outer, outer_active, {true}).graph));

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "meta/experiment.h"
 #include "meta/tasks.h"
-#include "models/mlp.h"
+#include "models/model.h"
+#include "models/transformer.h"
 
 namespace mixflow {
 
@@ -21,7 +24,7 @@ class StageBuilder {
   StageBuilder(const StageBuilder&) = delete;
   StageBuilder& operator=(const StageBuilder&) = delete;
 
-  const Model& model() const { return model_; }
+  const Model& model() const { return *model_; }
   const std::vector<EtaTensor>& eta() const { return eta_; }
   GraphPtr inner_loss() const { return unroll_.inner_loss(); }
   bool meta_init() const;  // theta_0 is a meta-parameter
@@ -64,7 +67,8 @@ class StageBuilder {
   const Config& config_;
   const TaskSource& source_;
   DType dtype_;
-  Mlp model_;
+  std::unique_ptr<const Model> model_;
+  std::optional<ScoreNetwork> scorer_;
   std::vector<EtaTensor> eta_;
   Hypers hypers_;
   InnerData inner_data_;

@@ -36,9 +36,14 @@ Policy step_policy(const RematConfig& remat) {
   return {Policy::Keep::carries, {}};
 }
 
-Unroll::Unroll(const Config& config, const Model& model, const Hypers& hypers,
-               const InnerData& inner_data, DType dtype)
-    : config_(config), model_(model), hypers_(hypers), inner_data_(inner_data), dtype_(dtype) {
+Unroll::Unroll(const Config& config, const Model& model, const ScoreNetwork* scorer,
+               const Hypers& hypers, const InnerData& inner_data, DType dtype)
+    : config_(config),
+      model_(model),
+      scorer_(scorer),
+      hypers_(hypers),
+      inner_data_(inner_data),
+      dtype_(dtype) {
   inner_loss_ = build_inner_loss();
   body_ = build_body();
 }
@@ -51,13 +56,22 @@ GraphPtr Unroll::build_inner_loss() const {
     theta.push_back(b.input({dtype_, parameter.shape}, parameter.name));
   }
   Ids shared(hypers_.shared().size(), kNone);
-  for (const int source : hypers_.l2_sources()) {
+  for (const int source : hypers_.loss_sources()) {
     const auto i = static_cast<std::size_t>(source);
-    shared[i] = b.input({dtype_, hypers_.shared()[i].shape}, "l2");
+    shared[i] = b.input({dtype_, hypers_.shared()[i].shape}, "eta");
   }
   Ids fields;
   for (const Type& type : inner_data_.batch) fields.push_back(b.input(type));
-  Id loss = model_.loss(b, theta, fields);
+  Id loss;
+  if (scorer_ != nullptr) {
+    const Id losses = model_.example_losses(b, theta, fields);
+    Builder::Scope weights_scope(b, "loss weights");
+    const Id scores = scorer_->scores(b, hypers_.scorer(shared), fields);
+    // sum_i softmax_i(phi) l_i
+    loss = b.sum(b.mul(b.exp(b.sub(scores, b.logsumexp(scores))), losses), {0});
+  } else {
+    loss = model_.loss(b, theta, fields);
+  }
   if (hypers_.has_l2()) {
     Builder::Scope l2_scope(b, "l2");
     Ids h;
@@ -96,7 +110,7 @@ GraphPtr Unroll::build_body() const {
   add_inputs(true);
 
   Ids rest;
-  for (const int source : hypers_.l2_sources())
+  for (const int source : hypers_.loss_sources())
     rest.push_back(shared[static_cast<std::size_t>(source)]);
   append(rest, fields);
   const GradMode mode =

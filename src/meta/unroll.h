@@ -15,6 +15,7 @@
 
 #include "meta/hypers.h"
 #include "models/model.h"
+#include "models/transformer.h"
 #include "ops/builder.h"
 
 namespace mixflow {
@@ -34,8 +35,9 @@ struct InnerData {
 
 class Unroll {
  public:
-  // Keeps references to its arguments.
-  Unroll(const Config& config, const Model& model, const Hypers& hypers,
+  // Keeps references to its arguments. `scorer`: weighs the examples of the inner loss; null: their
+  // mean counts.
+  Unroll(const Config& config, const Model& model, const ScoreNetwork* scorer, const Hypers& hypers,
          const InnerData& inner_data, DType dtype);
 
   struct State {
@@ -69,6 +71,7 @@ class Unroll {
 
   const Config& config_;
   const Model& model_;
+  const ScoreNetwork* scorer_;
   const Hypers& hypers_;
   const InnerData& inner_data_;
   DType dtype_;

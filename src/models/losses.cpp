@@ -22,38 +22,53 @@ Id targets_like(Builder& b, Id targets, Id outputs) {
   return targets;
 }
 
-// logits[label] for every example: [B].
+// logits[label] for every example: [B]. A sum over a mask, not a one-hot: an elementwise chain that
+// is never stored, however many classes there are.
 Id label_logit(Builder& b, Id logits, Id labels) {
-  const int last = b.type(logits).rank() - 1;
-  const Id hot =
-      b.one_hot(labels, b.shape(logits)[static_cast<std::size_t>(last)], b.dtype(logits));
+  const Shape shape = b.shape(logits);
+  const auto last = static_cast<std::int64_t>(shape.size()) - 1;
+  const DType dtype = b.dtype(logits);
+  const Id label = b.broadcast(b.convert(labels, dtype), {last}, shape);
+  const Id hot = b.equal(b.iota(dtype, shape, static_cast<int>(last)), label);
   return b.sum(b.mul(logits, hot), {last});
+}
+
+Id mse_terms(Builder& b, Id outputs, Id targets) {
+  return b.square(b.sub(outputs, targets_like(b, targets, outputs)));
+}
+
+Id cross_entropy_terms(Builder& b, Id logits, Id labels) {
+  return b.sub(b.logsumexp(logits), label_logit(b, logits, labels));
+}
+
+Id bce_terms(Builder& b, Id logits, Id targets) {
+  return b.sub(b.softplus(logits), b.mul(logits, targets_like(b, targets, logits)));
 }
 
 }  // namespace
 
-Id mse(Builder& b, Id outputs, Id targets) {
-  return b.mean_all(b.square(b.sub(outputs, targets_like(b, targets, outputs))));
-}
+Id mse(Builder& b, Id outputs, Id targets) { return b.mean_all(mse_terms(b, outputs, targets)); }
 
 Id cross_entropy(Builder& b, Id logits, Id labels) {
-  return b.mean_all(b.sub(b.logsumexp(logits), label_logit(b, logits, labels)));
+  return b.mean_all(cross_entropy_terms(b, logits, labels));
 }
 
-Id bce(Builder& b, Id logits, Id targets) {
-  return b.mean_all(b.sub(b.softplus(logits), b.mul(logits, targets_like(b, targets, logits))));
+Id bce(Builder& b, Id logits, Id targets) { return b.mean_all(bce_terms(b, logits, targets)); }
+
+Id loss_terms(Builder& b, Loss kind, Id outputs, Id targets) {
+  switch (kind) {
+    case Loss::mse:
+      return mse_terms(b, outputs, targets);
+    case Loss::cross_entropy:
+      return cross_entropy_terms(b, outputs, targets);
+    case Loss::bce:
+      return bce_terms(b, outputs, targets);
+  }
+  MIXFLOW_CHECK(false, "unknown loss");
 }
 
 Id batch_loss(Builder& b, Loss kind, Id outputs, Id targets) {
-  switch (kind) {
-    case Loss::mse:
-      return mse(b, outputs, targets);
-    case Loss::cross_entropy:
-      return cross_entropy(b, outputs, targets);
-    case Loss::bce:
-      return bce(b, outputs, targets);
-  }
-  MIXFLOW_CHECK(false, "unknown loss");
+  return b.mean_all(loss_terms(b, kind, outputs, targets));
 }
 
 Id batch_accuracy(Builder& b, Loss kind, Id outputs, Id targets) {

@@ -21,6 +21,10 @@ Id cross_entropy(Builder& b, Id logits, Id labels);
 // [B] where n is 1.
 Id bce(Builder& b, Id logits, Id targets);
 
+// What the mean of the loss that `kind` names is taken over: [B, n] for mse and bce, [B] for
+// cross_entropy.
+Id loss_terms(Builder& b, Loss kind, Id outputs, Id targets);
+
 // The loss that `kind` names.
 Id batch_loss(Builder& b, Loss kind, Id outputs, Id targets);
 

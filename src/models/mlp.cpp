@@ -79,6 +79,11 @@ Id Mlp::loss(Builder& b, std::span<const Id> theta, std::span<const Id> fields) 
   return batch_loss(b, loss_, outputs(b, theta, fields), fields[1]);
 }
 
+Id Mlp::example_losses(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const {
+  const Id terms = loss_terms(b, loss_, outputs(b, theta, fields), fields[1]);
+  return b.type(terms).rank() == 1 ? terms : b.mean(terms, {1});
+}
+
 Id Mlp::accuracy(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const {
   return batch_accuracy(b, loss_, outputs(b, theta, fields), fields[1]);
 }

@@ -21,6 +21,8 @@ class Mlp final : public Model {
 
   Id outputs(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const override;
   Id loss(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const override;
+  Id example_losses(Builder& b, std::span<const Id> theta,
+                    std::span<const Id> fields) const override;
   Id accuracy(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const override;
   bool classifies() const override;
 

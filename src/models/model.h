@@ -33,10 +33,14 @@ class Model {
   }
 
   // `theta`: one value per parameter, in order. `fields`: one batch, in the order of the task
-  // source's fields. What the model says about the batch: predictions or logits, [B, outputs].
+  // source's fields. What the model says about the batch: predictions or logits, [B, outputs] or,
+  // for tokens, [B, S, V].
   virtual Id outputs(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const = 0;
   // Mean loss over the batch, a scalar.
   virtual Id loss(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const = 0;
+  // Loss of each example, [B]; their mean is `loss`.
+  virtual Id example_losses(Builder& b, std::span<const Id> theta,
+                            std::span<const Id> fields) const = 0;
   // Share of right predictions, a scalar; only where classifies().
   virtual Id accuracy(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const = 0;
   virtual bool classifies() const = 0;

@@ -114,13 +114,15 @@ Gradient gradient(const Config& config, const TaskSource& source, const Point& p
   return result;
 }
 
-// Steps of the differences, from large to small, relative to an entry's size. Large ones are wrong by curvature, and by
-// kinks of the inner gradient, across which the objective jumps; small ones by rounding.
+// Steps of the differences, from large to small, relative to an entry's size. Large ones are wrong
+// by curvature, and by kinks of the inner gradient, across which the objective jumps; small ones by
+// rounding.
 constexpr std::array<double, 7> kSteps = {1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8};
 
-// The mean over tasks of the derivatives that the tasks' losses have along a line; losses(h) are all tasks' at distance h.
-// Each task takes the step whose difference is nearest to the next smaller step's: tasks meet their kinks at different
-// distances, and the choice never sees the gradient that the result is compared with.
+// The mean over tasks of the derivatives that the tasks' losses have along a line; losses(h) are
+// all tasks' at distance h. Each task takes the step whose difference is nearest to the next
+// smaller step's: tasks meet their kinks at different distances, and the choice never sees the
+// gradient that the result is compared with.
 template <class Losses>
 double directional_derivative(double scale, const Losses& losses) {
   std::vector<std::vector<double>> differences;  // by step, then by task

@@ -20,6 +20,8 @@ Config with_absolute_paths(Config config) {
   } else if (auto* episodes = std::get_if<EpisodesData>(&config.data.source)) {
     fix(episodes->x);
     fix(episodes->y);
+  } else if (auto* tokens = std::get_if<TokensData>(&config.data.source)) {
+    fix(tokens->path);
   }
   return config;
 }

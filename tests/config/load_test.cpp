@@ -45,7 +45,7 @@ gradient: {mode: reverse, remat: {block: False}}
   CHECK(data.queries == 10);
   CHECK(data.amplitude == Range{1, 2.5});
   CHECK(data.frequency == Range{0.8, 1.2});
-  CHECK(config.model == MlpModel{{40, 20}, Activation::gelu, false, Init::he});
+  CHECK(config.model == ModelConfig(MlpModel{{40, 20}, Activation::gelu, false, Init::he}));
   CHECK(config.inner.l2 == 1e-3);
   CHECK(config.inner.optimizer.kind == OptimizerKind::nesterov);
   CHECK(config.inner.optimizer.lr == 0.5);

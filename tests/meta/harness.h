@@ -165,7 +165,7 @@ inline Config base_config(OptimizerKind optimizer, Loss loss) {
                             .beta1 = 0.7,
                             .beta2 = 0.9,
                             .weight_decay = 0.05};
-  config.model.activation = Activation::tanh;
+  std::get<MlpModel>(config.model).activation = Activation::tanh;
   config.meta.batch = 2;
   config.meta.parameters = {{.kind = MetaKind::init}};
   return config;

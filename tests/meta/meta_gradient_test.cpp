@@ -129,7 +129,7 @@ TEST_CASE("hyper-parameters pass through their transforms") {
 // A network with a hidden layer: the Hessian is full, and so is its dependence on theta.
 Problem deep_problem(OptimizerKind optimizer, Loss loss) {
   Problem problem{base_config(optimizer, loss), {}};
-  problem.config.model.hidden = {3};
+  std::get<MlpModel>(problem.config.model).hidden = {3};
   problem.shapes.features = 2;
   problem.config.meta.parameters = all_parameters(optimizer, Granularity::per_parameter);
   problem.shapes.labels = loss == Loss::cross_entropy;

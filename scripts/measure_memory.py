@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Runs a few meta-steps of every config in configs/, in mixed and in reverse mode, and sets the memory that was planned
+beside what was measured: the arena's high-water mark must equal the plan to the byte, and the process may exceed the plan
+by 64 MiB at most.
+
+    scripts/measure_memory.py [--binary FILE] [CONFIG...]
+
+Configs whose data are missing are named and skipped (scripts/fetch_data.sh, scripts/hypertorch_data.py)."""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import tools
+
+ALLOWED_OVERHEAD = 64 << 20
+
+
+def measure(binary, config, mode):
+    """The last line of metrics.jsonl, or None where data are missing."""
+    with tempfile.TemporaryDirectory() as name:
+        run = pathlib.Path(name) / "run"
+        settings = ["meta.steps=3", "meta.eval.every=3", "meta.checkpoint_every=3", f"gradient.mode={mode}"]
+        command = [binary, "train", config, "--out", run, "--quiet"]
+        for setting in settings:
+            command += ["-s", setting]
+        done = subprocess.run([str(c) for c in command], cwd=tools.ROOT, capture_output=True, text=True)
+        if done.returncode == 2 and "no such file" in done.stderr:
+            return None
+        if done.returncode != 0:
+            sys.exit(f"{config}, {mode}: exit code {done.returncode}\n{done.stderr.strip()}")
+        return tools.read_jsonl(run / "metrics.jsonl")[-1]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    tools.add_binary(parser)
+    parser.add_argument("configs", nargs="*", type=pathlib.Path)
+    arguments = parser.parse_args()
+    binary = tools.check_binary(arguments.binary)
+    configs = arguments.configs or sorted((tools.ROOT / "configs").rglob("*.yaml"))
+    wrong = 0
+    print("| config | mode | static bytes | dynamic bytes, planned | measured | process beyond the plan, MiB |")
+    print("|---|---|---|---|---|---|")
+    for config in configs:
+        shown = config.relative_to(tools.ROOT) if config.is_relative_to(tools.ROOT) else config
+        for mode in ("mixed", "reverse"):
+            line = measure(binary, config, mode)
+            if line is None:
+                print(f"| {shown} | {mode} | its data are missing | | | |")
+                continue
+            beyond = line["rss_bytes"] - line["static_bytes"] - line["dynamic_bytes"]
+            good = line["arena_peak_bytes"] == line["dynamic_bytes"] and beyond <= ALLOWED_OVERHEAD
+            wrong += not good
+            print(
+                f"| {shown} | {mode} | {line['static_bytes']} | {line['dynamic_bytes']} | {line['arena_peak_bytes']} |"
+                f" {beyond / 2**20:.1f}{'' if good else ' WRONG'} |",
+                flush=True,
+            )
+    if wrong:
+        sys.exit(f"{wrong} runs broke the plan")
+
+
+if __name__ == "__main__":
+    main()
