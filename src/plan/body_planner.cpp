@@ -6,6 +6,13 @@
 #include "util/error.h"
 
 namespace mixflow {
+namespace {
+
+// Per thread, of a parallel loop whose iterations are split over threads.
+constexpr std::int64_t kSplitWorkspaceBytes = std::int64_t{8} << 20;
+constexpr std::int64_t kSplitSumsBytes = std::int64_t{1} << 20;
+
+}  // namespace
 
 BodyPlanner::BodyPlanner(Planner& planner, GraphPtr graph, const std::vector<InputContract>& inputs,
                          const std::vector<OutputContract>& outputs, int threads, Order order)
@@ -277,6 +284,20 @@ std::int32_t BodyPlanner::add_storage(std::int64_t bytes, std::int32_t start, st
 // --- loops
 // -------------------------------------------------------------------------------------------------------
 
+// Whether iterations run side by side, each on one thread: not where every thread's own workspace
+// or sums would be large. Then the kernels of one iteration are large enough to use all threads.
+bool BodyPlanner::splits(const Region& region) const {
+  if (!region.parallel || threads_ == 1 || region.n == 1) return false;
+  std::int64_t sums = 0;
+  for (std::int32_t k = 0; k < region.num_carry; ++k) {
+    sums += region.body->type(region.body->outputs[static_cast<std::size_t>(k)]).bytes();
+  }
+  if (sums > kSplitSumsBytes) return false;
+  const std::vector<InputContract> in(region.body->inputs.size());
+  const std::vector<OutputContract> out(region.body->outputs.size());
+  return planner_.plan(region.body, in, out, 1)->workspace_bytes <= kSplitWorkspaceBytes;
+}
+
 void BodyPlanner::place_loop(std::int32_t time) {
   const std::int32_t index = order_[static_cast<std::size_t>(time)];
   const Node& node = g_.nodes[static_cast<std::size_t>(index)];
@@ -285,7 +306,7 @@ void BodyPlanner::place_loop(std::int32_t time) {
 
   const auto loop = std::make_shared<LoopPlan>();
   loop->region = node.attrs.region;
-  const bool split = region.parallel && threads_ > 1 && region.n > 1;
+  const bool split = splits(region);
   loop->threads = split ? static_cast<int>(std::min<std::int64_t>(threads_, region.n)) : 1;
 
   std::vector<InputContract> in(region.body->inputs.size());

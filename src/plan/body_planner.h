@@ -64,6 +64,7 @@ class BodyPlanner {
   void place_node(std::int32_t time);
   void place_primitive(std::int32_t time);
   void place_loop(std::int32_t time);
+  bool splits(const Region& region) const;
   void place_xs(const Node& node, std::int32_t time, LoopPlan& loop,
                 std::vector<InputContract>& contracts);
   void place_carry(const Node& node, std::int32_t time, LoopPlan& loop, std::int32_t k,

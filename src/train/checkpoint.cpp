@@ -74,7 +74,8 @@ std::vector<double> recent_losses(const TensorFile& file, const std::string& pat
     damaged(path, std::string("it has no valid \"") + kRecentLosses + "\"");
   }
   std::vector<double> losses(tensor->data.size() / sizeof(double));
-  std::ranges::copy(tensor->data, reinterpret_cast<std::byte*>(losses.data()));  // none before the first step
+  std::ranges::copy(tensor->data,
+                    reinterpret_cast<std::byte*>(losses.data()));  // none before the first step
   return losses;
 }
 

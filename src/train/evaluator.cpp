@@ -28,16 +28,17 @@ struct Moments {
 
 }  // namespace
 
-Evaluator::Evaluator(const Experiment& experiment, const TaskSource& source,
-                     const PlanOptions& plan)
-    : experiment_(experiment), source_(source), stage_(experiment.eval, plan) {}
+Evaluator::Evaluator(const Experiment& experiment, const TaskSource& source, ProgramPtr program,
+                     const StageRun& trained)
+    : experiment_(experiment),
+      source_(source),
+      stage_(experiment.eval, std::move(program), beside(trained, experiment.eval)) {}
 
-EvalResult Evaluator::run(const StageRun& trained, Split split, std::int64_t step) {
+EvalResult Evaluator::run(Split split, std::int64_t step) {
   const EvalConfig& config = experiment_.config.meta.eval;
   EvalResult result{.step = step, .has_accuracy = experiment_.eval.output("eval_accuracy") >= 0};
   const std::size_t points = config.steps.size();
   std::vector<Moments> loss(points), accuracy(points);
-  stage_.copy_parameters(trained);
   const std::int64_t batch = experiment_.eval_batch;
   for (std::int64_t first = 0; first < config.tasks; first += batch) {
     stage_.fill(source_, split, static_cast<std::uint64_t>(first / batch),

@@ -9,11 +9,13 @@ namespace mixflow {
 
 class Evaluator {
  public:
-  Evaluator(const Experiment& experiment, const TaskSource& source, const PlanOptions& plan);
+  // Evaluates the meta-parameters of `trained`, in its memory: its arena has at least the
+  // program's dynamic bytes, and what `trained` put out is gone after a run.
+  Evaluator(const Experiment& experiment, const TaskSource& source, ProgramPtr program,
+            const StageRun& trained);
 
-  // Evaluates the meta-parameters of `trained` on config.meta.eval.tasks tasks of `split`, the same
-  // tasks every time.
-  EvalResult run(const StageRun& trained, Split split, std::int64_t step);
+  // On config.meta.eval.tasks tasks of `split`, the same tasks every time.
+  EvalResult run(Split split, std::int64_t step);
 
  private:
   const Experiment& experiment_;

@@ -17,10 +17,18 @@ std::vector<Donation> donations_of(const Stage& stage);
 // The tensor that an input's values come from: frozen.eta.x takes those of eta.x.
 std::string_view source_name(const Port& port);
 
+ProgramPtr compile_stage(const Stage& stage, const PlanOptions& plan);
+
+class StageRun;
+// For a run of `stage` that never overlaps with those of `owner`: it reads the owner's eta and
+// theta_0 where they are, and works in the owner's arena.
+ExecutorOptions beside(const StageRun& owner, const Stage& stage);
+
 class StageRun {
  public:
   // The stage must outlive the run.
   StageRun(const Stage& stage, const PlanOptions& plan, ExecutorOptions executor = {});
+  StageRun(const Stage& stage, ProgramPtr program, ExecutorOptions executor);
 
   Executor& executor() { return executor_; }
   const Executor& executor() const { return executor_; }

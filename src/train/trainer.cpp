@@ -43,8 +43,9 @@ class Trainer {
         experiment_(build_experiment(config, *source_, compute_type(config))),
         plan_{.threads = threads_},
         run_dir_(options.out, config, options.resume),
-        train_(experiment_.train, plan_),
-        evaluator_(experiment_, *source_, plan_) {
+        eval_program_(compile_stage(experiment_.eval, plan_)),
+        train_(train_run()),
+        evaluator_(experiment_, *source_, eval_program_, train_) {
     if (config.gradient.mode == Mode::finite_difference) differences_.emplace(experiment_, plan_);
     restore();
     run_dir_.create(config);
@@ -56,6 +57,14 @@ class Trainer {
 
  private:
   const Config& config() const { return experiment_.config; }
+  // Training and evaluation take turns in one arena.
+  StageRun train_run() const {
+    ProgramPtr program = compile_stage(experiment_.train, plan_);
+    const std::int64_t bytes = std::max(program->dynamic_bytes, eval_program_->dynamic_bytes);
+    return {experiment_.train,
+            std::move(program),
+            {.arena = std::make_shared<Arena>(bytes, Arena::Kind::touched)}};
+  }
   void restore();
   void log_start();
   void loop();
@@ -75,6 +84,7 @@ class Trainer {
   const Experiment experiment_;
   const PlanOptions plan_;
   RunDir run_dir_;
+  const ProgramPtr eval_program_;
   StageRun train_;
   Evaluator evaluator_;
   std::optional<FiniteDifference> differences_;
@@ -265,7 +275,7 @@ void Trainer::log(std::int64_t t) {
 }
 
 EvalResult Trainer::evaluate(std::int64_t t) {
-  EvalResult result = evaluator_.run(train_, Split::test, t);
+  EvalResult result = evaluator_.run(Split::test, t);
   evals_->append(to_json(result));
   log_->info(to_text(result));
   return result;
