@@ -16,7 +16,7 @@
 namespace mixflow {
 namespace {
 
-constexpr const char* kFormat = "mixflow-checkpoint-1";
+constexpr const char* kFormat = "mixflow-checkpoint-2";
 
 std::filesystem::path file_of(const std::filesystem::path& directory, std::int64_t step) {
   char name[64];
@@ -109,6 +109,7 @@ void save_checkpoint(const std::filesystem::path& directory, const CheckpointSta
       {"threads", std::to_string(state.threads)},
       {"metrics_bytes", std::to_string(state.metrics_bytes)},
       {"eval_bytes", std::to_string(state.eval_bytes)},
+      {"events_bytes", std::to_string(state.events_bytes)},
       {"first_loss", exact(state.first_loss)},
   };
   const auto losses = std::as_bytes(std::span(state.recent_losses));
@@ -145,6 +146,7 @@ std::optional<CheckpointState> load_checkpoint(const std::filesystem::path& dire
   state.threads = number<int>(file, path, "threads", 1);
   state.metrics_bytes = number<std::int64_t>(file, path, "metrics_bytes", 0);
   state.eval_bytes = number<std::int64_t>(file, path, "eval_bytes", 0);
+  state.events_bytes = number<std::int64_t>(file, path, "events_bytes", 0);
   state.first_loss = number<double>(file, path, "first_loss", -std::numeric_limits<double>::max());
   state.recent_losses = recent_losses(file, path);
   for (const Port& port : run.stage().inputs) {

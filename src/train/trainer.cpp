@@ -9,6 +9,7 @@
 #include "data/source.h"
 #include "kernels/cpu.h"
 #include "meta/experiment.h"
+#include "train/append_file.h"
 #include "train/baseline.h"
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
@@ -20,6 +21,7 @@
 #include "train/schedule.h"
 #include "train/signals.h"
 #include "train/stage_run.h"
+#include "train/tensorboard.h"
 #include "train/threads.h"
 #include "util/error.h"
 #include "util/file.h"
@@ -31,6 +33,11 @@ using Clock = std::chrono::steady_clock;
 
 double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double unix_seconds() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
 }
 
 class Trainer {
@@ -67,6 +74,7 @@ class Trainer {
   }
   void restore();
   void log_start();
+  void open_files();
   void loop();
   void summarize();
   void meta_step(std::int64_t t);
@@ -91,7 +99,7 @@ class Trainer {
 
   CheckpointState state_;
   std::optional<RunLog> log_;
-  std::optional<LineFile> metrics_, evals_;
+  std::optional<AppendFile> metrics_, evals_, events_;
   double wall_before_ = 0;
   LossWindow losses_;
   double steps_s_ = 0;         // in meta-steps, by this process
@@ -156,10 +164,16 @@ TrainSummary Trainer::run() {
   return summary_;
 }
 
-void Trainer::loop() {
-  const std::int64_t steps = config().meta.steps;
+void Trainer::open_files() {
   metrics_.emplace(run_dir_.file("metrics.jsonl"), state_.metrics_bytes);
   evals_.emplace(run_dir_.file("eval.jsonl"), state_.eval_bytes);
+  events_.emplace(run_dir_.file(kEventsFile), state_.events_bytes);
+  if (state_.events_bytes == 0) events_->append(version_event(unix_seconds()));
+}
+
+void Trainer::loop() {
+  const std::int64_t steps = config().meta.steps;
+  open_files();
   if (state_.eval_bytes == 0) {
     summary_.before = evaluate(0);
   } else {
@@ -269,14 +283,16 @@ void Trainer::log(std::int64_t t) {
   line.dynamic_bytes = program.dynamic_bytes;
   line.arena_peak_bytes = train_.executor().arena_peak_bytes();
   line.rss_bytes = rss_bytes();
-  metrics_->append(to_json(line));
+  metrics_->append(to_json(line) + "\n");
+  events_->append(to_event(line, unix_seconds()));
   logged_step_ = t;
   logged_steps_s_ = steps_s_;
 }
 
 EvalResult Trainer::evaluate(std::int64_t t) {
   EvalResult result = evaluator_.run(Split::test, t);
-  evals_->append(to_json(result));
+  evals_->append(to_json(result) + "\n");
+  events_->append(to_event(result, unix_seconds()));
   log_->info(to_text(result));
   return result;
 }
@@ -289,6 +305,7 @@ void Trainer::checkpoint(std::int64_t t) {
   state_.recent_losses = losses_.recent();
   state_.metrics_bytes = metrics_->sync();
   state_.eval_bytes = evals_->sync();
+  state_.events_bytes = events_->sync();
   save_checkpoint(run_dir_.checkpoints(), state_, train_);
 }
 

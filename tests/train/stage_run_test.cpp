@@ -144,6 +144,7 @@ TEST_CASE("a checkpoint holds eta, the optimiser's state and the counters, and o
                         .threads = 2,
                         .metrics_bytes = 1234,
                         .eval_bytes = 56,
+                        .events_bytes = 789,
                         .first_loss = 1.0 / 3,
                         .recent_losses = {3, 2, 1}};
   for (std::int64_t t = 1; t <= 3; ++t) {
@@ -162,6 +163,7 @@ TEST_CASE("a checkpoint holds eta, the optimiser's state and the counters, and o
   CHECK(loaded->threads == 2);
   CHECK(loaded->metrics_bytes == 1234);
   CHECK(loaded->eval_bytes == 56);
+  CHECK(loaded->events_bytes == 789);
   CHECK(loaded->first_loss == state.first_loss);
   CHECK(loaded->recent_losses == state.recent_losses);
   for (StageRun* each : {&run, &other}) {
