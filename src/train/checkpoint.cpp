@@ -101,8 +101,7 @@ bool is_state(const Port& port) { return port.role == Role::eta || port.role == 
 
 void save_checkpoint(const std::filesystem::path& directory, const CheckpointState& state,
                      const StageRun& run) {
-  TensorFile file;
-  file.metadata = {
+  const std::map<std::string, std::string> metadata = {
       {"format", kFormat},
       {"step", std::to_string(state.step)},
       {"wall_s", exact(state.wall_s)},
@@ -112,20 +111,19 @@ void save_checkpoint(const std::filesystem::path& directory, const CheckpointSta
       {"events_bytes", std::to_string(state.events_bytes)},
       {"first_loss", exact(state.first_loss)},
   };
-  const auto losses = std::as_bytes(std::span(state.recent_losses));
-  file.tensors.push_back({.name = kRecentLosses,
-                          .type = StoredType::f64,
-                          .shape = {static_cast<std::int64_t>(state.recent_losses.size())},
-                          .data = {losses.begin(), losses.end()}});
+  std::vector<TensorView> tensors;
+  tensors.push_back({.name = kRecentLosses,
+                     .type = StoredType::f64,
+                     .shape = {static_cast<std::int64_t>(state.recent_losses.size())},
+                     .data = std::as_bytes(std::span(state.recent_losses))});
   for (const Port& port : run.stage().inputs) {
     if (!is_state(port)) continue;
-    const std::span<const std::byte> bytes = run.input(port.name);
-    file.tensors.push_back({.name = port.name,
-                            .type = stored_type(port.type.dtype),
-                            .shape = port.type.shape,
-                            .data = {bytes.begin(), bytes.end()}});
+    tensors.push_back({.name = port.name,
+                       .type = stored_type(port.type.dtype),
+                       .shape = port.type.shape,
+                       .data = run.input(port.name)});
   }
-  write_safetensors(file_of(directory, state.step), file);
+  write_safetensors(file_of(directory, state.step), tensors, metadata);
   const std::vector<std::int64_t> steps = saved_steps(directory);
   for (std::size_t i = 2; i < steps.size(); ++i) {
     std::error_code ignored;  // a checkpoint too many does no harm
