@@ -22,7 +22,8 @@ def need(*packages):
     python = home / "bin" / "python3"
     if pathlib.Path(sys.prefix) == home:
         print(f"installing into {home}: {' '.join(missing)}", file=sys.stderr)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *missing], check=True)
+        names = [{"yaml": "pyyaml"}.get(p, p) for p in missing]
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *names], check=True)
     elif not python.exists():
         venv.create(home, with_pip=True)
     os.execv(python, [str(python), *sys.argv])
