@@ -88,7 +88,8 @@ void check_ids(const IdType& type, const std::byte* ids, std::int64_t count, std
   if (place < 0) return;
   throw UserError(name + ": token " + std::to_string(place) + " (from 0) has id " +
                   std::to_string(value) + ", expected 0 .. " + std::to_string(vocab - 1) +
-                  "; raise model.vocab, " + std::to_string(vocab) + ", or tokenise again");
+                  (value < 0 ? "; the file is damaged or no file of ids"
+                             : "; raise model.vocab or tokenise again"));
 }
 
 // The regular files of a directory and its subdirectories by name, or the file itself.
