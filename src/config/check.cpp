@@ -106,7 +106,8 @@ void check_tokens(const Config& config) {
   }
   if (config.data.kind == "text" && model->vocab < 256) {
     fail(config, "model.vocab",
-         "text has 256 different bytes, got a vocabulary of " + std::to_string(model->vocab));
+         "text has 256 different bytes, got a vocabulary of " + std::to_string(model->vocab) +
+             "; set it to 256");
   }
 }
 
@@ -177,6 +178,13 @@ void check_loss(const Config& config) {
                           (tabular != nullptr && tabular->target == Target::regression);
   const Loss loss = config.inner.loss;
   const std::string name(name_of(loss));
+  if (transformer(config) != nullptr && loss != Loss::cross_entropy) {
+    fail(config, "inner.loss",
+         name +
+             (loss == Loss::bce ? " tells two classes apart, but tokens are many"
+                                : " needs real targets, but tokens are classes") +
+             "; set inner.loss: cross_entropy");
+  }
   if (regression && loss != Loss::mse) {
     fail(config, "inner.loss",
          name + " needs classes, but data.kind " + config.data.kind +
@@ -187,10 +195,6 @@ void check_loss(const Config& config) {
          "mse needs real targets, but data.kind " + config.data.kind +
              " has classes; set inner.loss: cross_entropy (or bce for two classes)" +
              (config.data.kind == "tabular" ? ", or data.target: regression" : ""));
-  }
-  if (transformer(config) != nullptr && loss == Loss::bce) {
-    fail(config, "inner.loss",
-         "bce tells two classes apart, but tokens are many; set inner.loss: cross_entropy");
   }
   const auto* episodes = std::get_if<EpisodesData>(&config.data.source);
   if (episodes != nullptr && loss == Loss::bce && episodes->ways != 2) {

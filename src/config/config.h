@@ -105,7 +105,7 @@ struct MlpModel {
 // models/transformer.h.
 struct TransformerModel {
   std::string size;  // a row of chinchilla.h, which gives all of the below but the vocabulary
-  std::int64_t vocab = 256;
+  int vocab = 256;
   std::int64_t d_model = 0;  // 0: from `size`; the loader fills it in
   std::int64_t ffw = 0;
   std::int64_t heads = 0;

@@ -69,9 +69,7 @@ void add_tabular(Keys<DataConfig>& keys) {
   add_tabular_files(keys);
   const std::vector<std::string_view> normalizations{"none", "standard", "unit"};
   const std::string normalize_doc =
-      "scaling of x: standard (mean 0, deviation 1 on the training rows) or unit (largest "
-      "magnitude "
-      "1)";
+      "scaling of x: standard (training rows: mean 0, deviation 1), unit (largest magnitude 1)";
   keys.choice("normalize", of(&TabularData::normalize), normalizations, normalize_doc)
       .when({"tabular"});
   keys.choice("normalize", of(&TabularData::normalize), normalizations, normalize_doc)
@@ -211,9 +209,7 @@ void set_model_kind(ModelConfig& model, const std::string& kind) {
 
 void add_transformer(Keys<ModelConfig>& keys) {
   keys.text("size", model_of(&TransformerModel::size), Form::any,
-            "a row of the Chinchilla table by its millions of parameters, as 44M, 489M or 16B: "
-            "gives the "
-            "sizes below")
+            "a row of the Chinchilla table, such as 44M, 489M or 16B; gives the sizes below")
       .when({"transformer"})
       .also({"preset"});
   keys.integer("vocab", model_of(&TransformerModel::vocab), 2, "number of tokens (V)")
@@ -297,7 +293,8 @@ std::vector<Key> optimizer_keys() {
 
 std::vector<Key> inner_keys() {
   Keys<InnerConfig> keys;
-  keys.choice("loss", &InnerConfig::loss, "loss of the inner and the outer problem")
+  keys.choice("loss", &InnerConfig::loss,
+              "inner and outer loss; a transformer's default is cross_entropy")
       .also({"objective"});
   keys.integer("steps", &InnerConfig::steps, 1, "inner steps per task (T)")
       .in("steps")

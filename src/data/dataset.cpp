@@ -9,6 +9,7 @@
 
 #include "config/load.h"
 #include "data/csv.h"
+#include "data/locate.h"
 #include "util/error.h"
 #include "util/file.h"
 
@@ -22,31 +23,6 @@ std::string short_number(double value) {
   char text[32];
   std::snprintf(text, sizeof(text), "%g", value);
   return text;
-}
-
-std::string how_to_fetch(const std::string& path) {
-  const std::string file = std::filesystem::path(split_member(path).first).filename().string();
-  for (const char* set : {"digits", "mnist"}) {
-    if (file.find(set) != std::string::npos) {
-      return std::string("; scripts/fetch_data.sh ") + set + " fetches it";
-    }
-  }
-  return "";
-}
-
-// The file that the config names in `key`: as it stands or, if that does not exist and is relative,
-// beside the config file.
-std::string locate(const std::string& path, const Config& config, const char* key) {
-  namespace fs = std::filesystem;
-  const std::string file = split_member(path).first;
-  std::error_code ignored;
-  if (fs::exists(file, ignored)) return path;
-  const fs::path directory = fs::path(config.file).parent_path();
-  const bool elsewhere = fs::path(file).is_relative() && !directory.empty();
-  if (elsewhere && fs::exists(directory / file, ignored)) return (directory / path).string();
-  throw UserError(origin(config, key) + ": " + file + ": no such file" +
-                  (elsewhere ? ", nor " + (directory / file).string() : std::string()) +
-                  how_to_fetch(path));
 }
 
 // Column `target` of a .csv becomes y, the others x.

@@ -15,20 +15,15 @@ static_assert(std::endian::native == std::endian::little, "numbers are copied as
 
 namespace {
 
-struct Header {
-  std::string descr;
-  bool fortran_order = false;
-  Shape shape;
-};
-
 // The header's text: a Python literal such as {'descr': '<f4', 'fortran_order': False, 'shape': (3,
 // 4), }
 class HeaderParser {
  public:
   HeaderParser(std::string_view text, const std::string& name) : text_(text), name_(name) {}
 
-  Header parse() {
-    Header header;
+  // All parts but the data.
+  NpyParts parse() {
+    NpyParts header;
     bool descr = false, order = false, shape = false;
     expect('{');
     while (!accept('}')) {
@@ -185,7 +180,7 @@ std::size_t read_little_endian(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-Array parse_npy(std::span<const std::byte> file, const std::string& name) {
+NpyParts split_npy(std::span<const std::byte> file, const std::string& name) {
   constexpr std::string_view kMagic = "\x93NUMPY";
   if (file.size() < 10 || std::memcmp(file.data(), kMagic.data(), kMagic.size()) != 0) {
     throw UserError(name + ": not a .npy file (it does not begin with \\x93NUMPY)");
@@ -204,29 +199,39 @@ Array parse_npy(std::span<const std::byte> file, const std::string& name) {
   }
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + header_begin,
                               header_size);
-  const Header header = HeaderParser(text, name).parse();
-  const Format& format = find_format(header.descr, name);
+  NpyParts parts = HeaderParser(text, name).parse();
+  parts.data = file.subspan(header_begin + header_size);
+  return parts;
+}
 
-  Array array{.name = name, .dtype = format.dtype, .shape = header.shape, .values = {}};
-  const std::span<const std::byte> data = file.subspan(header_begin + header_size);
+void check_npy_size(const NpyParts& parts, std::size_t item_bytes, const std::string& dtype,
+                    const std::string& name) {
+  const std::string type = dtype + to_string(parts.shape);
   // Extents of zero count as one in `limit`: no product of some of the extents may overflow either.
-  std::int64_t limit = static_cast<std::int64_t>(format.bytes);
+  auto limit = static_cast<std::int64_t>(item_bytes);
   std::int64_t expected = limit;
-  for (std::int64_t extent : header.shape) {
+  for (std::int64_t extent : parts.shape) {
     if (__builtin_mul_overflow(limit, std::max<std::int64_t>(extent, 1), &limit)) {
-      throw UserError(name + ": the .npy header gives an impossible shape " + array.type());
+      throw UserError(name + ": the .npy header gives an impossible shape " + type);
     }
     expected *= extent;
   }
-  if (data.size() != static_cast<std::size_t>(expected)) {
-    throw UserError(name + ": " +
-                    (data.size() < static_cast<std::size_t>(expected) ? "truncated" : "too long") +
-                    ": " + std::to_string(data.size()) + " bytes of data found, " +
-                    std::to_string(expected) + " expected for " + array.type());
-  }
-  array.values.resize(data.size() / format.bytes);
-  format.convert(data.data(), array.values);
-  if (header.fortran_order) array.values = from_fortran(array.values, header.shape);
+  const std::size_t found = parts.data.size();
+  if (found == static_cast<std::size_t>(expected)) return;
+  throw UserError(name + ": " +
+                  (found < static_cast<std::size_t>(expected) ? "truncated" : "too long") + ": " +
+                  std::to_string(found) + " bytes of data found, " + std::to_string(expected) +
+                  " expected for " + type);
+}
+
+Array parse_npy(std::span<const std::byte> file, const std::string& name) {
+  const NpyParts parts = split_npy(file, name);
+  const Format& format = find_format(parts.descr, name);
+  check_npy_size(parts, format.bytes, format.dtype, name);
+  Array array{.name = name, .dtype = format.dtype, .shape = parts.shape, .values = {}};
+  array.values.resize(parts.data.size() / format.bytes);
+  format.convert(parts.data.data(), array.values);
+  if (parts.fortran_order) array.values = from_fortran(array.values, parts.shape);
   return array;
 }
 

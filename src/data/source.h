@@ -14,8 +14,8 @@
 
 namespace mixflow {
 
-// One tensor of a batch of examples: x [B, features..], y [B, outputs] or labels i32 [B]; tokens i32
-// [B, S+1].
+// One tensor of a batch of examples: x [B, features..], y [B, outputs] or labels i32 [B]; tokens
+// i32 [B, S+1].
 struct Field {
   std::string name;  // x, y; or tokens
   DType dtype;       // i32, or f32 standing for the experiment's precision

@@ -7,14 +7,15 @@
 
 namespace mixflow {
 
-// One field, tokens i32 [B, S+1]: windows of the stream at random places, drawn anew for every
-// inner step; the outer loss draws from the validation stream, Split::test from the test stream
-// (without a test share: the validation stream). Each file is cut into train, validation and test
-// by its own length, in that order, and the pieces of all files are joined. Inner examples of
-// training are replaced by uniformly random tokens with probability data.corrupt, independently;
-// outer ones never are. random_tokens draws every token uniformly from the vocabulary. Throws
-// UserError for files that cannot be read, splits shorter than S + 1 tokens, and ids outside of
-// model.vocab.
+// One field, tokens i32 [B, S+1]: windows at random places of a split (see token_stream.h), drawn
+// anew for every inner step. Inner examples come from the training split always; outer examples
+// from the validation split or, for Split::test, from the test split. They depend on (seed, split,
+// index, task) alone; more steps only add batches.
+//
+// Each inner example is replaced by uniformly random tokens with probability data.corrupt, in
+// held-out tasks as in training, since evaluation repeats the inner problem that was trained for.
+// Outer examples never are. random_tokens draws every token uniformly from the vocabulary. Throws
+// UserError as TokenStream does. config.model is a transformer.
 std::unique_ptr<TaskSource> make_tokens(const TokensData& data, const Config& config);
 
 }  // namespace mixflow

@@ -31,21 +31,36 @@ void collect(const json& node, const std::string& path,
   }
 }
 
-// A configuration in which the section of `row` has the kind of `row`.
+// What `data` says after "kind: ": the kind, and the keys that it cannot do without.
+std::string data_section(const std::string& kind) {
+  if (kind == "tabular" || kind == "episodes") return kind + ", x: x.npy, y: y.npy";
+  return kind == "tokens" ? kind + ", path: ids.npy" : kind;
+}
+
+bool has_tokens(const std::string& data) {
+  return data == "text" || data == "tokens" || data == "random_tokens";
+}
+
+// A configuration in which the section of `row` has the first kind that `row` applies to.
 std::string text_for(const SchemaRow& row) {
-  const std::string kind = row.key->kinds.empty() ? "" : std::string(row.key->kinds[0]);
-  const auto pick = [&](const std::string& section, const std::string& otherwise) {
-    return !kind.empty() && row.path.starts_with(section) ? kind : otherwise;
+  const std::string section = row.path.substr(0, row.path.rfind('.'));
+  const auto pick = [&](const std::string& of, const std::string& otherwise) {
+    return of == section && !row.key->kinds.empty() ? std::string(row.key->kinds[0]) : otherwise;
   };
-  const std::string data = pick("data.", "sinusoid");
-  const bool files = data == "tabular" || data == "episodes";
-  const std::string parameter = pick("meta.parameters[].", "lr");
-  return "data: {kind: " + data + (files ? ", x: x.npy, y: y.npy" : "") +
-         "}\nmodel: {kind: mlp}\ninner: {loss: " + (data == "sinusoid" ? "mse" : "cross_entropy") +
-         ", optimizer: {kind: " + pick("inner.optimizer.", "sgd") +
+  const std::string transformer = "{kind: transformer, size: 44M}";
+  const bool scorer = section == "meta.parameters[].model";
+  const std::string parameter = pick("meta.parameters[]", scorer ? "loss_weights" : "lr");
+  const bool tokens = pick("model", "mlp") == "transformer" || parameter == "loss_weights" ||
+                      has_tokens(pick("data", ""));
+  const std::string data = pick("data", tokens ? "random_tokens" : "sinusoid");
+  return "data: {kind: " + data_section(data) +
+         "}\nmodel: " + (tokens ? transformer : "{kind: mlp}") +
+         "\ninner: {loss: " + (data == "sinusoid" ? "mse" : "cross_entropy") +
+         ", optimizer: {kind: " + pick("inner.optimizer", "sgd") +
          "}}\nmeta: {parameters: [{kind: " + parameter +
-         "}], optimizer: {kind: " + pick("meta.optimizer.", "adam") +
-         "}, schedule: {kind: " + pick("meta.schedule.", "constant") + "}}\n";
+         (parameter == "loss_weights" ? ", model: " + transformer : "") +
+         "}], optimizer: {kind: " + pick("meta.optimizer", "adam") +
+         "}, schedule: {kind: " + pick("meta.schedule", "constant") + "}}\n";
 }
 
 }  // namespace
@@ -64,7 +79,7 @@ TEST_CASE("writing a default out changes nothing, so the schema's defaults are t
     CHECK(same_settings(parse_config(base, "c.yaml", overrides), parse_config(base, "c.yaml")));
     ++checked;
   }
-  CHECK(checked > 60);
+  CHECK(checked > 90);
 }
 
 TEST_CASE("defaults of kind are the kinds of Config") {

@@ -137,3 +137,21 @@ TEST_CASE("meta-steps on batches of a table allocate nothing") {
     CHECK(allocations_of(files.config({"data.batch=0", "model.hidden=[300, 300]"}), threads) == 0);
   }
 }
+
+TEST_CASE("meta-steps of a transformer on text allocate nothing") {
+  if (!counts()) return;
+  const TemporaryDirectory directory;
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += static_cast<char>(i % 251);
+  write_atomically(directory / "text.txt", text);
+  const std::string config =
+      "data: {kind: text, path: text.txt, sequence: 7, batch: 2, corrupt: 0.5}\n"
+      "model: {kind: transformer, d_model: 6, ffw: 8, heads: 2, kv_size: 4, layers: 2}\n"
+      "inner: {steps: 2, optimizer: {kind: adam}}\n"
+      "meta: {parameters: [{kind: loss_weights, model: {kind: transformer, d_model: 4, ffw: 6, "
+      "heads: 1, kv_size: 2, layers: 1}}]}\n";
+  for (const int threads : {1, 2}) {
+    CAPTURE(threads);
+    CHECK(allocations_of(parse_config(config, directory / "tokens.yaml"), threads) == 0);
+  }
+}

@@ -1,0 +1,276 @@
+#include "models/transformer.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "draw.h"
+#include "ops/op_list.h"
+#include "plain_transformer.h"
+#include "transform/transform.h"
+
+namespace mixflow {
+namespace {
+
+struct Case {
+  TransformerModel sizes;
+  std::int64_t B, S;
+};
+
+// Heads wider and narrower than the model, odd sizes, one example, one token.
+const std::vector<Case> kCases = {
+    {{.vocab = 11, .d_model = 6, .ffw = 10, .heads = 3, .kv_size = 4, .layers = 3}, 2, 5},
+    {{.vocab = 7, .d_model = 9, .ffw = 5, .heads = 1, .kv_size = 6, .layers = 2}, 3, 7},
+    {{.vocab = 5, .d_model = 3, .ffw = 4, .heads = 2, .kv_size = 2, .layers = 4}, 1, 9},
+    {{.vocab = 5, .d_model = 4, .ffw = 7, .heads = 2, .kv_size = 4, .layers = 2}, 3, 1},
+    {{.vocab = 2, .d_model = 1, .ffw = 1, .heads = 1, .kv_size = 2, .layers = 1}, 1, 1},
+};
+
+// A network in a builder, with values of its tensors and of one batch.
+struct Drawn {
+  Builder b;
+  Ids theta, fields;
+  std::vector<Tensor64> values;  // theta, then tokens
+  PlainTransformer plain;
+  std::vector<std::vector<int>> examples;  // S + 1 tokens each
+
+  Drawn(const std::vector<Parameter>& parameters, const Case& of, std::uint64_t seed) {
+    Draw draw(seed);
+    plain.sizes = of.sizes;
+    for (const Parameter& parameter : parameters) {
+      theta.push_back(b.input({DType::f64, parameter.shape}, parameter.name));
+      const bool gain = parameter.name.find("norm") != std::string::npos;
+      values.push_back(draw.tensor(num_elements(parameter.shape), gain ? 0.5 : -1, 1.5));
+      plain.weights[parameter.name] = values.back();
+    }
+    fields.push_back(b.input({DType::i32, {of.B, of.S + 1}}, "tokens"));
+    values.push_back(draw.labels(of.B * (of.S + 1), of.sizes.vocab));
+    for (auto at = values.back().begin(); at != values.back().end(); at += of.S + 1) {
+      examples.emplace_back(at, at + of.S + 1);
+    }
+  }
+  Tensor64 evaluated(Id output) { return run(b, output, values); }
+};
+
+std::vector<int> read_part(const std::vector<int>& example) {
+  return {example.begin(), example.end() - 1};
+}
+
+double token_loss(const Row& logits, int target) {
+  double total = 0;
+  for (const double z : logits) total += std::exp(z);
+  return std::log(total) - logits[static_cast<std::size_t>(target)];
+}
+
+void check_close(const Tensor64& actual, const Tensor64& expected) {
+  REQUIRE(actual.size() == expected.size());
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    CHECK(actual[i] == doctest::Approx(expected[i]).epsilon(1e-11));
+  }
+}
+
+double mean_of(const Tensor64& values) {
+  double total = 0;
+  for (const double x : values) total += x / static_cast<double>(values.size());
+  return total;
+}
+
+TEST_CASE("a transformer's logits, losses and accuracy are those of plain loops") {
+  for (std::size_t c = 0; c < kCases.size(); ++c) {
+    CAPTURE(c);
+    const Case& of = kCases[c];
+    const Transformer model(of.sizes, true);
+    const auto drawn = [&] { return Drawn(model.parameters(), of, c); };
+    Tensor64 logits, losses;
+    double right = 0;
+    for (const std::vector<int>& example : drawn().examples) {
+      double loss = 0;
+      const Rows rows = drawn().plain.logits(read_part(example));
+      for (std::size_t s = 0; s < rows.size(); ++s) {
+        logits.insert(logits.end(), rows[s].begin(), rows[s].end());
+        loss += token_loss(rows[s], example[s + 1]) / static_cast<double>(of.S);
+        const double own = rows[s][static_cast<std::size_t>(example[s + 1])];
+        right += own >= std::ranges::max(rows[s]) ? 1 : 0;
+      }
+      losses.push_back(loss);
+    }
+    Drawn a = drawn(), b = drawn(), d = drawn(), e = drawn();
+    const Id outputs = model.outputs(a.b, a.theta, a.fields);
+    CHECK(a.b.shape(outputs) == Shape{of.B, of.S, of.sizes.vocab});
+    check_close(a.evaluated(outputs), logits);
+    check_close(b.evaluated(model.example_losses(b.b, b.theta, b.fields)), losses);
+    check_close(d.evaluated(model.loss(d.b, d.theta, d.fields)), {mean_of(losses)});
+    check_close(e.evaluated(model.accuracy(e.b, e.theta, e.fields)),
+                {right / static_cast<double>(of.B * of.S)});
+  }
+}
+
+TEST_CASE("a scoring network's scores are those of plain loops that see every position") {
+  for (std::size_t c = 0; c < kCases.size(); ++c) {
+    CAPTURE(c);
+    const Case& of = kCases[c];
+    const ScoreNetwork network(of.sizes, true);
+    Drawn drawn(network.parameters(), of, 20 + c);
+    const Tensor64 scores = drawn.evaluated(network.scores(drawn.b, drawn.theta, drawn.fields));
+    PlainTransformer causal = drawn.plain;
+    drawn.plain.causal = false;
+    Tensor64 expected;
+    for (const std::vector<int>& example : drawn.examples) {
+      expected.push_back(drawn.plain.score(read_part(example)));
+      if (of.S > 1) CHECK(std::abs(causal.score(read_part(example)) - expected.back()) > 1e-6);
+    }
+    check_close(scores, expected);
+  }
+}
+
+TEST_CASE("a later token changes no earlier logit, but its own and later ones") {
+  const Case& of = kCases[0];
+  const Transformer model(of.sizes, true);
+  const auto logits = [&](std::size_t changed) {
+    Drawn drawn(model.parameters(), of, 3);
+    double& token = drawn.values.back()[changed];
+    token = token == 0 ? 1 : token - 1;
+    return drawn.evaluated(model.outputs(drawn.b, drawn.theta, drawn.fields));
+  };
+  const auto target = static_cast<std::size_t>(of.S);
+  const Tensor64 base = logits(target);  // the last token is predicted, not read
+  for (std::size_t position = 0; position < target; ++position) {
+    Drawn drawn(model.parameters(), of, 3);
+    CHECK(base == drawn.evaluated(model.outputs(drawn.b, drawn.theta, drawn.fields)));
+    const Tensor64 changed = logits(position);
+    const auto vocab = static_cast<std::size_t>(of.sizes.vocab);
+    for (std::size_t s = 0; s < static_cast<std::size_t>(of.B * of.S); ++s) {
+      CAPTURE(s);
+      const auto row = [&](const Tensor64& all) {
+        const auto at = all.begin() + static_cast<std::ptrdiff_t>(s * vocab);
+        return Tensor64(at, at + of.sizes.vocab);
+      };
+      const bool later = s >= position && s < target;  // of the first example
+      CHECK((row(changed) != row(base)) == later);
+    }
+  }
+}
+
+TEST_CASE("a score does not depend on the token that is predicted only, nor on other examples") {
+  const Case& of = kCases[0];
+  const ScoreNetwork network(of.sizes, true);
+  const auto scores = [&](std::int64_t changed) {
+    Drawn drawn(network.parameters(), of, 4);
+    if (changed >= 0) {
+      double& token = drawn.values.back()[static_cast<std::size_t>(changed)];
+      token = token == 0 ? 1 : token - 1;
+    }
+    return drawn.evaluated(network.scores(drawn.b, drawn.theta, drawn.fields));
+  };
+  const Tensor64 base = scores(-1);
+  CHECK(scores(of.S) == base);
+  const Tensor64 changed = scores(of.S - 1);
+  CHECK(changed[0] != base[0]);
+  CHECK(changed[1] == base[1]);
+}
+
+TEST_CASE("a transformer names, shapes and starts its tensors as the design says") {
+  const TransformerModel sizes{
+      .vocab = 50, .d_model = 16, .ffw = 36, .heads = 2, .kv_size = 32, .layers = 3};
+  const Transformer model(sizes, true);
+  const auto is = [](const Parameter& p, const char* name, const Shape& shape, double deviation,
+                     double value) {
+    CAPTURE(name);
+    CHECK(p.name == name);
+    CHECK(p.shape == shape);
+    CHECK(p.deviation == doctest::Approx(deviation));
+    CHECK(p.value == value);
+  };
+  const auto& p = model.parameters();
+  REQUIRE(p.size() == 11);
+  is(p[0], "embed", {50, 16}, 0.02, 0);
+  is(p[1], "blocks.norm1", {3, 16}, 0, 1);
+  is(p[2], "blocks.norm2", {3, 16}, 0, 1);
+  is(p[3], "blocks.wq", {3, 16, 64}, 0.25, 0);
+  is(p[4], "blocks.wk", {3, 16, 64}, 0.25, 0);
+  is(p[5], "blocks.wv", {3, 16, 64}, 0.25, 0);
+  is(p[6], "blocks.wo", {3, 64, 16}, 0.125, 0);
+  is(p[7], "blocks.w1", {3, 16, 36}, 0.25, 0);
+  is(p[8], "blocks.w2", {3, 36, 16}, 1.0 / 6, 0);
+  is(p[9], "norm", {16}, 0, 1);
+  is(p[10], "head", {16, 50}, 0.25, 0);
+  CHECK(model.classifies());
+  const ScoreNetwork network(sizes, true);
+  REQUIRE(network.parameters().size() == 11);
+  for (std::size_t i = 0; i < 10; ++i) CHECK(network.parameters()[i].name == p[i].name);
+  is(network.parameters()[10], "score", {16}, 0.25, 0);
+}
+
+// Loss and its gradient by every tensor.
+struct Gradient {
+  GraphPtr graph;
+  std::vector<Tensor64> values;
+};
+
+Gradient gradient_of(const Transformer& model, const Case& of) {
+  Drawn drawn(model.parameters(), of, 6);
+  const GraphPtr loss = drawn.b.finish({model.loss(drawn.b, drawn.theta, drawn.fields)});
+  Mask active(loss->inputs.size(), true);
+  active.back() = false;  // tokens
+  const VjpResult result = vjp(*loss, active, {true}, true);
+  CHECK(result.in_nonzero == active);
+  std::vector<Tensor64> inputs = drawn.values;
+  inputs.push_back({1.0});
+  const GraphPtr graph = clean(*result.graph);
+  return {graph, evaluate(*graph, inputs)};
+}
+
+TEST_CASE("blocks that keep their input alone give the same loss and gradients by more products") {
+  for (std::size_t c = 0; c < kCases.size(); ++c) {
+    CAPTURE(c);
+    const Gradient kept = gradient_of(Transformer(kCases[c].sizes, false), kCases[c]),
+                   remat = gradient_of(Transformer(kCases[c].sizes, true), kCases[c]);
+    REQUIRE(kept.values.size() == 12);
+    REQUIRE(remat.values.size() == 12);
+    for (std::size_t i = 0; i < kept.values.size(); ++i)
+      check_close(remat.values[i], kept.values[i]);
+    if (kCases[c].sizes.layers > 1) {
+      CHECK(count_ops(*remat.graph, op::k_dot) > count_ops(*kept.graph, op::k_dot));
+    }
+  }
+}
+
+TEST_CASE("a transformer's gradient is the slope of its loss") {
+  const Case& of = kCases[0];
+  const Transformer model(of.sizes, true);
+  const Gradient gradient = gradient_of(model, of);
+  constexpr double kStep = 1e-5;
+  Draw draw(7);
+  for (std::size_t i = 0; i < model.parameters().size(); ++i) {
+    CAPTURE(model.parameters()[i].name);
+    const Tensor64 direction = draw.tensor(num_elements(model.parameters()[i].shape));
+    const auto loss_at = [&](double step) {
+      Drawn drawn(model.parameters(), of, 6);
+      for (std::size_t j = 0; j < direction.size(); ++j) drawn.values[i][j] += step * direction[j];
+      return drawn.evaluated(model.loss(drawn.b, drawn.theta, drawn.fields))[0];
+    };
+    double slope = 0;
+    for (std::size_t j = 0; j < direction.size(); ++j) {
+      slope += gradient.values[i + 1][j] * direction[j];
+    }
+    CHECK(slope == doctest::Approx((loss_at(kStep) - loss_at(-kStep)) / (2 * kStep)).epsilon(1e-6));
+  }
+}
+
+TEST_CASE("the number of layers does not change the size of the graph, nor of its gradient's") {
+  const auto nodes = [](std::int64_t layers, bool remat) {
+    Case of = kCases[0];
+    of.sizes.layers = layers;
+    const Transformer model(of.sizes, remat);
+    Drawn drawn(model.parameters(), of, 8);
+    const GraphPtr loss = drawn.b.finish({model.loss(drawn.b, drawn.theta, drawn.fields)});
+    Mask active(loss->inputs.size(), true);
+    active.back() = false;
+    return std::pair(count_nodes(*loss), count_nodes(*vjp(*loss, active, {true}).graph));
+  };
+  for (const bool remat : {true, false}) CHECK(nodes(2, remat) == nodes(60, remat));
+}
+
+}  // namespace
+}  // namespace mixflow
