@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "train/inner_state.h"
+
 namespace mixflow {
 namespace {
 
@@ -30,7 +32,22 @@ struct Moments {
 
 Evaluator::Evaluator(const Experiment& experiment, const TaskSource& source,
                      const PlanOptions& plan)
-    : experiment_(experiment), source_(source), stage_(experiment.eval, plan) {}
+    : experiment_(experiment), source_(source), stage_(experiment.eval, plan) {
+  if (experiment.config.inner.carries_state()) state_.emplace(experiment.state_eval, plan);
+}
+
+double Evaluator::state_loss(const StageRun& trained, Split split) {
+  const std::int64_t tasks = experiment_.config.meta.batch;
+  state_->copy_parameters(trained);
+  Moments loss;
+  for (std::int64_t first = 0; first < experiment_.config.meta.eval.tasks; first += tasks) {
+    state_->fill(source_, split, static_cast<std::uint64_t>(first / tasks),
+                 experiment_.config.precision);
+    state_->run();
+    for (const double value : state_->results("state_loss")) loss.add(value);
+  }
+  return loss.mean();
+}
 
 EvalResult Evaluator::run(const StageRun& trained, Split split, std::int64_t step) {
   const EvalConfig& config = experiment_.config.meta.eval;
@@ -63,6 +80,10 @@ EvalResult Evaluator::run(const StageRun& trained, Split split, std::int64_t ste
       point.accuracy_ci95 = accuracy[p].ci95();
     }
     result.points.push_back(point);
+  }
+  if (state_) {
+    result.state_loss = state_loss(trained, split);
+    result.state_inner_steps = inner_steps_after(experiment_.config.inner, step);
   }
   return result;
 }

@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <cstring>
 
+#include "train/inner_state.h"
 #include "util/error.h"
 #include "util/rng.h"
 
 namespace mixflow {
+
+bool outlives_meta_step(Role role) {
+  return role == Role::eta || role == Role::meta_state || role == Role::inner_state;
+}
 
 std::string_view source_name(const Port& port) {
   constexpr std::string_view kPrefix = "frozen.";
@@ -19,7 +24,7 @@ std::vector<Donation> donations_of(const Stage& stage) {
   std::vector<Donation> donations;
   for (std::size_t j = 0; j < stage.outputs.size(); ++j) {
     const Port& port = stage.outputs[j];
-    if (port.role != Role::eta && port.role != Role::meta_state) continue;
+    if (!outlives_meta_step(port.role)) continue;
     donations.push_back({.input = stage.input(port.name), .output = static_cast<int>(j)});
   }
   return donations;
@@ -79,7 +84,10 @@ std::vector<double> StageRun::results(std::string_view name) const {
 void StageRun::copy_parameters(const StageRun& from) {
   for (std::size_t i = 0; i < stage_.inputs.size(); ++i) {
     const Port& port = stage_.inputs[i];
-    if (port.role != Role::eta && port.role != Role::theta0 && port.role != Role::frozen) continue;
+    if (port.role != Role::eta && port.role != Role::theta0 && port.role != Role::frozen &&
+        port.role != Role::inner_state) {
+      continue;
+    }
     const std::span<std::byte> source = from.input(source_name(port));
     MIXFLOW_CHECK(
         static_cast<std::int64_t>(source.size()) == executor_.input_bytes(static_cast<int>(i)),
@@ -108,6 +116,7 @@ void draw_initial_values(const Experiment& experiment, StageRun& run) {
     }
     from_doubles(type, values, run.executor().input(i));
   }
+  reset_inner_state(run);
 }
 
 std::vector<double> to_doubles(const Type& type, const std::byte* data) {

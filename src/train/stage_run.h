@@ -11,7 +11,10 @@
 
 namespace mixflow {
 
-// Outputs eta and meta_state of a stage are written over the inputs of the same name.
+// Tensors that one meta-step leaves to the next, and checkpoints hold.
+bool outlives_meta_step(Role role);
+
+// Those outputs of a stage are written over the inputs of the same name.
 std::vector<Donation> donations_of(const Stage& stage);
 
 // The tensor that an input's values come from: frozen.eta.x takes those of eta.x.
@@ -36,7 +39,8 @@ class StageRun {
   double result(std::string_view name) const;
   std::vector<double> results(std::string_view name) const;
 
-  // Copies eta and theta_0 of `from`, the eta of steps before the window included.
+  // Copies eta, theta_0 and the inner state of `from`, as far as this stage has them, the eta of
+  // steps before the window included.
   void copy_parameters(const StageRun& from);
 
   // The tasks of one meta-step, straight into the data inputs.
@@ -50,7 +54,8 @@ class StageRun {
   std::int64_t tasks_ = 0, steps_ = 0;
 };
 
-// Draws the starting values of all meta-parameters and of theta_0 that the stage has. They depend
+// Draws the starting values of all meta-parameters and of theta_0 that the stage has, and puts a
+// carried inner state there. They depend
 // on the seed and on the tensor's place in the experiment alone, and are the same numbers in f32
 // and f64.
 void draw_initial_values(const Experiment& experiment, StageRun& run);

@@ -13,6 +13,7 @@
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
 #include "train/finite_difference.h"
+#include "train/inner_state.h"
 #include "train/loss_window.h"
 #include "train/progress.h"
 #include "train/run_dir.h"
@@ -212,6 +213,7 @@ void Trainer::meta_step(std::int64_t t) {
   const MetaConfig& meta = config().meta;
   train_.set_scalar("meta_lr", scheduled_lr(meta.schedule, meta.optimizer.lr, t, meta.steps));
   train_.set_scalar("meta_step", static_cast<double>(t));
+  give_inner_state(config().inner, t, train_);
   train_.fill(*source_, Split::train, static_cast<std::uint64_t>(t), config().precision);
   if (differences_) {
     const std::vector<std::vector<double>> gradient = differences_->gradient(train_);

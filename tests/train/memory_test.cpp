@@ -90,6 +90,19 @@ TEST_CASE("planned dynamic bytes are the measured ones for windows, unrolls and 
               {"gradient.remat=" + remat, "inner.optimizer.kind=momentum"}, true);
 }
 
+TEST_CASE("planned dynamic bytes are the measured ones where the inner state is carried on") {
+  for (const std::string kind : {"sgd", "nesterov", "adam"}) {
+    for (const std::string inner : {"{steps: 2}", "{steps: 5, window: 2}"}) {
+      check_all("carried " + kind + " " + inner, small_config,
+                {"inner=" + inner, "inner.reset_every=0", "inner.optimizer.kind=" + kind,
+                 "meta.parameters=[{kind: lr, granularity: per_tensor}]"},
+                true);
+    }
+  }
+  const Built built(small_config({"inner.reset_every=2", "meta.parameters=[{kind: lr}]"}));
+  for (const int threads : {1, 2}) check_stage(built, built.experiment.state_eval, threads);
+}
+
 TEST_CASE(
     "planned dynamic bytes are the measured ones for classification on batches and on whole "
     "splits") {
