@@ -54,6 +54,11 @@ void check_all(const std::string& what, const auto& make_config, Settings settin
   }
 }
 
+Config carried_lr(Settings settings) {
+  settings.insert(settings.begin(), {"inner.reset_every=0", "meta.parameters=[{kind: lr}]"});
+  return small_config(settings);
+}
+
 }  // namespace
 
 TEST_CASE("planned dynamic bytes are the measured ones for every inner optimiser") {
@@ -99,7 +104,15 @@ TEST_CASE("planned dynamic bytes are the measured ones where the inner state is 
                 true);
     }
   }
-  const Built built(small_config({"inner.reset_every=2", "meta.parameters=[{kind: lr}]"}));
+  // The next states lie over the carried ones: only one task's is held twice at a time.
+  const auto dynamic_bytes = [](const std::string& tasks) {
+    const Built built(carried_lr({"inner.optimizer.kind=adam", "meta.batch=" + tasks}));
+    return compile(built.experiment.train.graph, donations_of(built.experiment.train), {})
+        ->dynamic_bytes;
+  };
+  const std::int64_t state_bytes = 3 * (6 + 6 + 6 + 1) * 4;  // theta, m and v
+  CHECK(dynamic_bytes("12") - dynamic_bytes("4") < 2 * state_bytes);
+  const Built built(carried_lr({"inner.reset_every=2"}));
   for (const int threads : {1, 2}) check_stage(built, built.experiment.state_eval, threads);
 }
 
