@@ -7,8 +7,9 @@ a run that nobody touched.
 For each of four experiments (generated here, no data to fetch): one uninterrupted run; then runs that get SIGKILL at
 a random moment, and again after each `--resume`, until they are done; then one run that gets SIGINT, which must exit
 with 130 and leave a checkpoint of the step that it reports. Compared byte for byte with the uninterrupted run: the
-tensors of the last checkpoint, its counters, and every line of metrics.jsonl and eval.jsonl without the columns that
-measure time or the process's memory. --quick: 4 kills, shorter runs. Needs Python's standard library only."""
+tensors of the last checkpoint, its counters, every line of metrics.jsonl and eval.jsonl and every TensorBoard event,
+without what measures time or the process's memory. --quick: 4 kills, shorter runs. Needs Python's standard library
+only."""
 
 import argparse
 import json
@@ -22,6 +23,7 @@ import time
 
 import tools
 
+EVENTS = "events.out.tfevents.mixflow"
 MEASURED = {"step_s", "wall_s", "gflops", "mfu", "examples_per_s", "rss_bytes"}
 
 
@@ -84,8 +86,15 @@ def configs(directory, steps):
     }
 
 
-def lines_without_measures(path):
-    return [json.dumps({k: v for k, v in line.items() if k not in MEASURED}) for line in tools.read_jsonl(path)]
+def without_measures(values):
+    return {k: v for k, v in values.items() if k not in MEASURED}
+
+
+def timeless(path):
+    """The lines of a .jsonl file, or the events, without what is measured."""
+    if path.name == EVENTS:
+        return [(step, version, without_measures(values)) for step, version, values in tools.read_events(path)]
+    return [json.dumps(without_measures(line)) for line in tools.read_jsonl(path)]
 
 
 def checkpoint(run):
@@ -99,13 +108,13 @@ def checkpoint(run):
 def differences(reference, run):
     """What differs between two finished runs, in words."""
     found = []
-    for name in ("metrics.jsonl", "eval.jsonl"):
-        expected, got = lines_without_measures(reference / name), lines_without_measures(run / name)
+    for name in ("metrics.jsonl", "eval.jsonl", EVENTS):
+        expected, got = timeless(reference / name), timeless(run / name)
         if len(expected) != len(got):
-            found.append(f"{name}: {len(expected)} lines, then {len(got)}")
+            found.append(f"{name}: {len(expected)} records, then {len(got)}")
         first = next((i for i, (a, b) in enumerate(zip(expected, got)) if a != b), None)
         if first is not None:
-            found.append(f"{name}, line {first + 1}:\n  {expected[first]}\n  {got[first]}")
+            found.append(f"{name}, number {first + 1}:\n  {expected[first]}\n  {got[first]}")
     (_, metadata_a, tensors_a), (_, metadata_b, tensors_b) = checkpoint(reference), checkpoint(run)
     if metadata_a != metadata_b:
         found.append(f"checkpoint: {metadata_a}, then {metadata_b}")

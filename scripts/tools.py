@@ -76,6 +76,41 @@ def read_safetensors(path):
     return metadata, tensors
 
 
+def read_events(path):
+    """A TensorBoard event file as [(step, file version, {tag: bytes of its float})], without the times; a record that
+    is not whole is an error. Checksums are not looked at."""
+
+    def fields(message):
+        while message:
+            key, message = varint(message)
+            if key & 7 == 0:
+                value, message = varint(message)
+            else:
+                size, message = varint(message) if key & 7 == 2 else ({1: 8, 5: 4}[key & 7], message)
+                if size > len(message):
+                    raise ValueError(f"{path}: an event is cut short")
+                value, message = message[:size], message[size:]
+            yield key >> 3, value
+
+    def varint(message):
+        value = 0
+        for i, byte in enumerate(message):
+            value |= (byte & 0x7F) << 7 * i
+            if byte < 0x80:
+                return value, message[i + 1 :]
+        raise ValueError(f"{path}: an event is cut short")
+
+    content, events = pathlib.Path(path).read_bytes(), []
+    while content:
+        (size,) = struct.unpack("<Q", content[:8])
+        if len(content) < size + 16:
+            raise ValueError(f"{path}: the last record is cut short")
+        event, content = dict(fields(content[12 : 12 + size])), content[16 + size :]
+        values = (dict(fields(value)) for _, value in fields(event.get(5, b"")))
+        events.append((event[2], event.get(3, b""), {value[1].decode(): value[2] for value in values}))
+    return events
+
+
 def cpu_name():
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith(("model name", "Model")):

@@ -64,6 +64,12 @@ nlohmann::ordered_json to_json(const Row& row, double gflops, bool explain) {
       {"nodes", row.program->nodes},
       {"plan_s", row.plan_s},
   };
+  auto& phases = json["phases"] = nlohmann::ordered_json::array();
+  for (const Phase& phase : row.program->body->phases) {
+    phases.push_back({{"phase", phase.name},
+                      {"peak_bytes", phase.peak_bytes},
+                      {"kept_bytes", phase.kept_bytes}});
+  }
   if (!explain) return json;
   auto& peak = json["peak"] = nlohmann::ordered_json::array();
   for (const Live& live : row.program->body->peak) {
@@ -74,6 +80,16 @@ nlohmann::ordered_json to_json(const Row& row, double gflops, bool explain) {
                     {"last_read_by", live.last_read_by}});
   }
   return json;
+}
+
+void print_phases(const Row& row) {
+  std::printf("\nPhases of %s: alive at once while it runs, and kept for a later phase:\n",
+              row.file.c_str());
+  for (const Phase& phase : row.program->body->phases) {
+    std::printf("  %10s %10s  %s\n", format_bytes(phase.peak_bytes).c_str(),
+                format_bytes(phase.kept_bytes).c_str(),
+                phase.name.empty() ? "(the rest)" : phase.name.c_str());
+  }
 }
 
 void print_peak(const Row& row) {
@@ -117,7 +133,10 @@ int run(const Options& o) {
       "peak of %.0f GFLOP/s\n",
       gflops);
   if (o.explain) {
-    for (const Row& row : rows) print_peak(row);
+    for (const Row& row : rows) {
+      print_phases(row);
+      print_peak(row);
+    }
   }
   return 0;
 }

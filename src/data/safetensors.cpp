@@ -271,23 +271,38 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
   return parse_safetensors(read_file(path), path.string());
 }
 
-std::vector<std::byte> format_safetensors(const TensorFile& file) {
-  std::vector<std::size_t> order(file.tensors.size());
+namespace {
+
+std::vector<TensorView> views_of(const TensorFile& file) {
+  std::vector<TensorView> views;
+  for (const NamedTensor& t : file.tensors) views.push_back({t.name, t.type, t.shape, t.data});
+  return views;
+}
+
+// Header and tensors as they follow each other in the file.
+struct Pieces {
+  std::string header;  // its size included
+  std::vector<std::span<const std::byte>> parts;
+};
+
+Pieces pieces_of(std::span<const TensorView> tensors,
+                 const std::map<std::string, std::string>& metadata) {
+  std::vector<std::size_t> order(tensors.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return stored_bytes(file.tensors[a].type) > stored_bytes(file.tensors[b].type);
+    return stored_bytes(tensors[a].type) > stored_bytes(tensors[b].type);
   });
-  std::vector<std::size_t> begin(file.tensors.size());
+  std::vector<std::size_t> begin(tensors.size());
   std::size_t data_size = 0;
   for (std::size_t i : order) {
     begin[i] = data_size;
-    data_size += file.tensors[i].data.size();
+    data_size += tensors[i].data.size();
   }
 
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!file.metadata.empty()) header["__metadata__"] = file.metadata;
-  for (std::size_t i = 0; i < file.tensors.size(); ++i) {
-    const NamedTensor& tensor = file.tensors[i];
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const TensorView& tensor = tensors[i];
     MIXFLOW_CHECK(!header.contains(tensor.name), "tensor " + tensor.name + " is written twice");
     MIXFLOW_CHECK(static_cast<std::int64_t>(tensor.data.size()) ==
                       num_elements(tensor.shape) * stored_bytes(tensor.type),
@@ -298,20 +313,33 @@ std::vector<std::byte> format_safetensors(const TensorFile& file) {
   }
   std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
   text.append((kAlignment - text.size() % kAlignment) % kAlignment, ' ');
-
-  std::vector<std::byte> bytes(kPrefix + text.size() + data_size);
   const std::uint64_t header_size = text.size();
-  std::memcpy(bytes.data(), &header_size, kPrefix);
-  std::memcpy(bytes.data() + kPrefix, text.data(), text.size());
-  for (std::size_t i : order) {
-    std::copy(file.tensors[i].data.begin(), file.tensors[i].data.end(),
-              bytes.begin() + static_cast<std::ptrdiff_t>(kPrefix + text.size() + begin[i]));
-  }
+
+  Pieces pieces{std::string(kPrefix, '\0') + text, {}};
+  std::memcpy(pieces.header.data(), &header_size, kPrefix);
+  for (std::size_t i : order) pieces.parts.push_back(tensors[i].data);
+  return pieces;
+}
+
+}  // namespace
+
+std::vector<std::byte> format_safetensors(const TensorFile& file) {
+  const Pieces pieces = pieces_of(views_of(file), file.metadata);
+  const auto header = std::as_bytes(std::span(pieces.header));
+  std::vector<std::byte> bytes(header.begin(), header.end());
+  for (const auto& part : pieces.parts) bytes.insert(bytes.end(), part.begin(), part.end());
   return bytes;
 }
 
 void write_safetensors(const std::filesystem::path& path, const TensorFile& file) {
-  write_atomically(path, format_safetensors(file));
+  write_safetensors(path, views_of(file), file.metadata);
+}
+
+void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  Pieces pieces = pieces_of(tensors, metadata);
+  pieces.parts.insert(pieces.parts.begin(), std::as_bytes(std::span(pieces.header)));
+  write_atomically(path, pieces.parts);
 }
 
 }  // namespace mixflow

@@ -31,6 +31,14 @@ struct NamedTensor {
   friend bool operator==(const NamedTensor&, const NamedTensor&) = default;
 };
 
+// A tensor to be written from where it is.
+struct TensorView {
+  std::string name;
+  StoredType type = StoredType::f32;
+  Shape shape;
+  std::span<const std::byte> data;
+};
+
 struct TensorFile {
   std::vector<NamedTensor> tensors;             // names are unique
   std::map<std::string, std::string> metadata;  // `__metadata__`: free text
@@ -52,6 +60,9 @@ TensorFile parse_safetensors(std::span<const std::byte> file, const std::string&
 // Writes atomically (util/file.h). Tensors keep their order in the header; in the file wide types
 // come first, so each tensor is aligned to its element and can be mapped.
 void write_safetensors(const std::filesystem::path& path, const TensorFile& file);
+// The same without a copy of the tensors in memory.
+void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
+                       const std::map<std::string, std::string>& metadata);
 std::vector<std::byte> format_safetensors(const TensorFile& file);
 
 }  // namespace mixflow

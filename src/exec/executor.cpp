@@ -7,11 +7,15 @@ namespace mixflow {
 struct Executor::Context : FrameContext {};
 
 Executor::Executor(ProgramPtr program, ExecutorOptions options)
-    : program_(std::move(program)), options_(options), context_(std::make_unique<Context>()) {
+    : program_(std::move(program)),
+      options_(std::move(options)),
+      context_(std::make_unique<Context>()) {
   const Graph& g = *program_->graph;
   MIXFLOW_CHECK(!options_.checked || program_->options.poison,
                 "a checked run needs a plan with poison");
-  arena_ = std::make_unique<Arena>(program_->dynamic_bytes, Arena::Kind::touched);
+  arena_ = options_.arena ? options_.arena
+                          : std::make_shared<Arena>(program_->dynamic_bytes, Arena::Kind::touched);
+  MIXFLOW_CHECK(arena_->bytes() >= program_->dynamic_bytes, "the shared arena is too small");
   zeros_ = std::make_unique<Arena>(program_->body->zeros_bytes, Arena::Kind::zeros);
 
   std::vector<int> donated_to(g.outputs.size(), -1);
@@ -20,14 +24,18 @@ Executor::Executor(ProgramPtr program, ExecutorOptions options)
     donated_to[static_cast<std::size_t>(d.output)] = d.input;
     writable[static_cast<std::size_t>(d.input)] = true;
   }
+  inputs_ = options_.inputs;
+  inputs_.resize(g.inputs.size(), nullptr);
   std::int64_t bytes[2] = {0, 0};
-  for (std::size_t i = 0; i < g.inputs.size(); ++i)
-    bytes[writable[i]] += aligned(input_bytes(static_cast<int>(i)));
+  for (std::size_t i = 0; i < g.inputs.size(); ++i) {
+    if (!inputs_[i]) bytes[writable[i]] += aligned(input_bytes(static_cast<int>(i)));
+  }
   read_only_statics_ = std::make_unique<Arena>(bytes[0], Arena::Kind::touched);
   writable_statics_ = std::make_unique<Arena>(bytes[1], Arena::Kind::touched);
   std::byte* next[2] = {read_only_statics_->data(), writable_statics_->data()};
   for (std::size_t i = 0; i < g.inputs.size(); ++i) {
-    inputs_.push_back(next[writable[i]]);
+    if (inputs_[i]) continue;
+    inputs_[i] = next[writable[i]];
     next[writable[i]] += aligned(input_bytes(static_cast<int>(i)));
   }
   std::byte* result = arena_->data();

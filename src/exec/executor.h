@@ -15,6 +15,11 @@ struct ExecutorOptions {
   // Statics that no output may overwrite are read-only during a run, and freed bytes are filled
   // with NaN (for which the program must have been planned with `poison`).
   bool checked = false;
+  // Memory shared with executors that do not run at the same time, and whose outputs are not needed
+  // by then: at least dynamic_bytes. Null: an arena of its own.
+  std::shared_ptr<Arena> arena;
+  // By input: memory that somebody else owns and fills, or null. Empty: all inputs have their own.
+  std::vector<std::byte*> inputs;
 };
 
 class Frame;
@@ -37,6 +42,7 @@ class Executor {
   void run();
 
   const Program& program() const { return *program_; }
+  const std::shared_ptr<Arena>& arena() const { return arena_; }
   // High-water mark of the arena: the end of the highest byte range that any kernel was handed,
   // measured on the pointers of the first run. Equal to program().dynamic_bytes, or there is a bug.
   std::int64_t arena_peak_bytes() const { return arena_peak_bytes_; }
@@ -47,7 +53,8 @@ class Executor {
   ProgramPtr program_;
   ExecutorOptions options_;
   std::unique_ptr<Context> context_;
-  std::unique_ptr<Arena> arena_, writable_statics_, read_only_statics_, zeros_;
+  std::shared_ptr<Arena> arena_;
+  std::unique_ptr<Arena> writable_statics_, read_only_statics_, zeros_;
   std::vector<std::byte*> inputs_, outputs_;
   std::unique_ptr<Frame> root_;
   std::int64_t arena_peak_bytes_ = 0;

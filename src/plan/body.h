@@ -44,7 +44,7 @@ struct CarryPlan {
   enum class Kind : std::uint8_t {
     in_place,  // always the buffer of the final value
     stacked,   // the next slot of the stack of ys `partner`, which keeps the carries; at last the
-              // final value's buffer, or nowhere if nobody reads it
+               // final value's buffer, or nowhere if nobody reads it
     moving,  // the slice of xs `partner` that this iteration has read; nobody reads the final value
   };
   Kind kind = Kind::in_place;
@@ -118,6 +118,13 @@ struct Live {
   std::string last_read_by;
 };
 
+// Nodes whose labels begin alike: "unroll", "outer loss", "unroll bar" (its backward pass), ..
+struct Phase {
+  std::string name;
+  std::int64_t peak_bytes = 0;  // alive at once while it runs
+  std::int64_t kept_bytes = 0;  // made in it and last read by another phase
+};
+
 struct Body {
   GraphPtr graph;
   std::vector<Place> places;  // by value
@@ -134,6 +141,7 @@ struct Body {
   std::int64_t workspace_bytes = 0;  // nested workspaces included
   std::int64_t zeros_bytes = 0;      // largest `full(0)`, nested bodies included
   std::vector<Live> peak;            // what is alive when the workspace is fullest, largest first
+  std::vector<Phase> phases;         // in the order in which they begin
   std::int64_t flop = 0;             // of one execution
 };
 

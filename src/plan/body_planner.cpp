@@ -6,6 +6,13 @@
 #include "util/error.h"
 
 namespace mixflow {
+namespace {
+
+// Per thread, of a parallel loop whose iterations are split over threads.
+constexpr std::int64_t kSplitWorkspaceBytes = std::int64_t{8} << 20;
+constexpr std::int64_t kSplitSumsBytes = std::int64_t{1} << 20;
+
+}  // namespace
 
 BodyPlanner::BodyPlanner(Planner& planner, GraphPtr graph, const std::vector<InputContract>& inputs,
                          const std::vector<OutputContract>& outputs, int threads, Order order)
@@ -39,6 +46,7 @@ BodyPtr BodyPlanner::run() {
   finish_places();
   list_freed();
   list_peak();
+  list_phases();
   return body_;
 }
 
@@ -277,6 +285,20 @@ std::int32_t BodyPlanner::add_storage(std::int64_t bytes, std::int32_t start, st
 // --- loops
 // -------------------------------------------------------------------------------------------------------
 
+// Whether iterations run side by side, each on one thread: not where every thread's own workspace
+// or sums would be large. Then the kernels of one iteration are large enough to use all threads.
+bool BodyPlanner::splits(const Region& region) const {
+  if (!region.parallel || threads_ == 1 || region.n == 1) return false;
+  std::int64_t sums = 0;
+  for (std::int32_t k = 0; k < region.num_carry; ++k) {
+    sums += region.body->type(region.body->outputs[static_cast<std::size_t>(k)]).bytes();
+  }
+  if (sums > kSplitSumsBytes) return false;
+  const std::vector<InputContract> in(region.body->inputs.size());
+  const std::vector<OutputContract> out(region.body->outputs.size());
+  return planner_.plan(region.body, in, out, 1)->workspace_bytes <= kSplitWorkspaceBytes;
+}
+
 void BodyPlanner::place_loop(std::int32_t time) {
   const std::int32_t index = order_[static_cast<std::size_t>(time)];
   const Node& node = g_.nodes[static_cast<std::size_t>(index)];
@@ -285,7 +307,7 @@ void BodyPlanner::place_loop(std::int32_t time) {
 
   const auto loop = std::make_shared<LoopPlan>();
   loop->region = node.attrs.region;
-  const bool split = region.parallel && threads_ > 1 && region.n > 1;
+  const bool split = splits(region);
   loop->threads = split ? static_cast<int>(std::min<std::int64_t>(threads_, region.n)) : 1;
 
   std::vector<InputContract> in(region.body->inputs.size());
@@ -590,64 +612,6 @@ void BodyPlanner::list_freed() {
     body_->instrs[static_cast<std::size_t>(at)].freed.push_back(
         {storage_place(static_cast<std::int32_t>(s)), storage.bytes});
   }
-}
-
-std::string BodyPlanner::value_name(Id id) const {
-  const Value& value = g_.values[static_cast<std::size_t>(id)];
-  std::string name = value.name;
-  if (const Node* node = g_.producer(id)) {
-    if (name.empty()) name = std::string(node->op->name);
-    if (!node->label.empty()) name = node->label + ": " + name;
-  }
-  return name + " " + to_string(value.type);
-}
-
-void BodyPlanner::list_peak() {
-  std::int32_t fullest = 0;
-  std::int64_t most = -1;
-  for (std::int32_t time = 0; time <= end_; ++time) {
-    std::int64_t bytes = 0;
-    for (std::size_t s = 0; s < storages_.size(); ++s) {
-      const bool alive = storages_[s].start <= time && time <= storages_[s].end && pinned_[s] < 0;
-      bytes += alive ? aligned(storages_[s].bytes) : 0;
-    }
-    if (bytes > most) {
-      most = bytes;
-      fullest = time;
-    }
-  }
-  const auto node_name = [&](std::int32_t time) -> std::string {
-    if (time >= end_) return "result";
-    const Node& node = g_.nodes[static_cast<std::size_t>(order_[static_cast<std::size_t>(time)])];
-    return (node.label.empty() ? "" : node.label + ": ") + std::string(node.op->name);
-  };
-  const auto offset = [&](std::size_t s) { return storages_[s].offset; };
-  for (std::size_t s = 0; s < storages_.size(); ++s) {
-    const Storage& storage = storages_[s];
-    if (pinned_[s] >= 0 || storage.bytes == 0 || storage.start > fullest || storage.end < fullest)
-      continue;
-    const LoopPlan* loop = nullptr;
-    for (std::size_t i = 0; i < loops_.size(); ++i) {
-      if (loop_storage_[i] == static_cast<std::int32_t>(s)) loop = loops_[i].get();
-    }
-    if (!loop) {
-      const std::string name =
-          storage_value_[s] == kNone ? storage_name_[s] : value_name(storage_value_[s]);
-      body_->peak.push_back(
-          {name, storage.bytes, offset(s), node_name(storage.start), node_name(storage.end)});
-      continue;
-    }
-    for (Live live : loop->body->peak) {
-      live.offset += offset(s);
-      if (loop->threads > 1) {
-        live.name += " (x " + std::to_string(loop->threads) + " threads)";
-        live.bytes *= loop->threads;
-      }
-      body_->peak.push_back(std::move(live));
-    }
-  }
-  std::stable_sort(body_->peak.begin(), body_->peak.end(),
-                   [](const Live& a, const Live& b) { return a.bytes > b.bytes; });
 }
 
 }  // namespace mixflow

@@ -64,6 +64,7 @@ class BodyPlanner {
   void place_node(std::int32_t time);
   void place_primitive(std::int32_t time);
   void place_loop(std::int32_t time);
+  bool splits(const Region& region) const;
   void place_xs(const Node& node, std::int32_t time, LoopPlan& loop,
                 std::vector<InputContract>& contracts);
   void place_carry(const Node& node, std::int32_t time, LoopPlan& loop, std::int32_t k,
@@ -89,7 +90,12 @@ class BodyPlanner {
   void finish_places();
   void copy_outputs();
   void list_freed();
+
+  // explain.cpp
   void list_peak();
+  void list_phases();
+  std::int64_t alive_bytes(std::int32_t time) const;
+  std::string phase_at(std::int32_t time) const;
   Place storage_place(std::int32_t storage) const;
   std::string value_name(Id id) const;
 

@@ -16,7 +16,7 @@
 namespace mixflow {
 namespace {
 
-constexpr const char* kFormat = "mixflow-checkpoint-1";
+constexpr const char* kFormat = "mixflow-checkpoint-2";
 
 std::filesystem::path file_of(const std::filesystem::path& directory, std::int64_t step) {
   char name[64];
@@ -74,7 +74,8 @@ std::vector<double> recent_losses(const TensorFile& file, const std::string& pat
     damaged(path, std::string("it has no valid \"") + kRecentLosses + "\"");
   }
   std::vector<double> losses(tensor->data.size() / sizeof(double));
-  std::ranges::copy(tensor->data, reinterpret_cast<std::byte*>(losses.data()));  // none before the first step
+  std::ranges::copy(tensor->data,
+                    reinterpret_cast<std::byte*>(losses.data()));  // none before the first step
   return losses;
 }
 
@@ -100,30 +101,29 @@ bool is_state(const Port& port) { return outlives_meta_step(port.role); }
 
 void save_checkpoint(const std::filesystem::path& directory, const CheckpointState& state,
                      const StageRun& run) {
-  TensorFile file;
-  file.metadata = {
+  const std::map<std::string, std::string> metadata = {
       {"format", kFormat},
       {"step", std::to_string(state.step)},
       {"wall_s", exact(state.wall_s)},
       {"threads", std::to_string(state.threads)},
       {"metrics_bytes", std::to_string(state.metrics_bytes)},
       {"eval_bytes", std::to_string(state.eval_bytes)},
+      {"events_bytes", std::to_string(state.events_bytes)},
       {"first_loss", exact(state.first_loss)},
   };
-  const auto losses = std::as_bytes(std::span(state.recent_losses));
-  file.tensors.push_back({.name = kRecentLosses,
-                          .type = StoredType::f64,
-                          .shape = {static_cast<std::int64_t>(state.recent_losses.size())},
-                          .data = {losses.begin(), losses.end()}});
+  std::vector<TensorView> tensors;
+  tensors.push_back({.name = kRecentLosses,
+                     .type = StoredType::f64,
+                     .shape = {static_cast<std::int64_t>(state.recent_losses.size())},
+                     .data = std::as_bytes(std::span(state.recent_losses))});
   for (const Port& port : run.stage().inputs) {
     if (!is_state(port)) continue;
-    const std::span<const std::byte> bytes = run.input(port.name);
-    file.tensors.push_back({.name = port.name,
-                            .type = stored_type(port.type.dtype),
-                            .shape = port.type.shape,
-                            .data = {bytes.begin(), bytes.end()}});
+    tensors.push_back({.name = port.name,
+                       .type = stored_type(port.type.dtype),
+                       .shape = port.type.shape,
+                       .data = run.input(port.name)});
   }
-  write_safetensors(file_of(directory, state.step), file);
+  write_safetensors(file_of(directory, state.step), tensors, metadata);
   const std::vector<std::int64_t> steps = saved_steps(directory);
   for (std::size_t i = 2; i < steps.size(); ++i) {
     std::error_code ignored;  // a checkpoint too many does no harm
@@ -144,6 +144,7 @@ std::optional<CheckpointState> load_checkpoint(const std::filesystem::path& dire
   state.threads = number<int>(file, path, "threads", 1);
   state.metrics_bytes = number<std::int64_t>(file, path, "metrics_bytes", 0);
   state.eval_bytes = number<std::int64_t>(file, path, "eval_bytes", 0);
+  state.events_bytes = number<std::int64_t>(file, path, "events_bytes", 0);
   state.first_loss = number<double>(file, path, "first_loss", -std::numeric_limits<double>::max());
   state.recent_losses = recent_losses(file, path);
   for (const Port& port : run.stage().inputs) {

@@ -1,5 +1,5 @@
 // The state of a run between two meta-steps, in one safetensors file that is replaced whole:
-// meta-parameters, meta-optimiser state, the inner state if it is carried, and where the run's text
+// meta-parameters, meta-optimiser state, the inner state if it is carried, and where the run's
 // files ended.
 #pragma once
 
@@ -16,7 +16,7 @@ struct CheckpointState {
   std::int64_t step = 0;  // meta-steps done
   double wall_s = 0;
   int threads = 1;  // partial sums are combined per thread, so bits depend on it
-  std::int64_t metrics_bytes = 0, eval_bytes = 0;
+  std::int64_t metrics_bytes = 0, eval_bytes = 0, events_bytes = 0;
   double first_loss = 0;              // summary.json's mean over the first meta-steps
   std::vector<double> recent_losses;  // of the last meta-steps, oldest first (loss_window.h)
 };

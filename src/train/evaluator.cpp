@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "train/inner_state.h"
+#include "util/error.h"
 
 namespace mixflow {
 namespace {
@@ -30,15 +31,20 @@ struct Moments {
 
 }  // namespace
 
-Evaluator::Evaluator(const Experiment& experiment, const TaskSource& source,
-                     const PlanOptions& plan)
-    : experiment_(experiment), source_(source), stage_(experiment.eval, plan) {
-  if (experiment.config.inner.carries_state()) state_.emplace(experiment.state_eval, plan);
+Evaluator::Evaluator(const Experiment& experiment, const TaskSource& source, ProgramPtr program,
+                     const StageRun& trained, ProgramPtr state_program)
+    : experiment_(experiment),
+      source_(source),
+      stage_(experiment.eval, std::move(program), beside(trained, experiment.eval)) {
+  const bool carried = experiment.config.inner.carries_state();
+  MIXFLOW_CHECK(carried == (state_program != nullptr), "a program for the carried state, if any");
+  if (!carried) return;
+  state_.emplace(experiment.state_eval, std::move(state_program),
+                 beside(trained, experiment.state_eval));
 }
 
-double Evaluator::state_loss(const StageRun& trained, Split split) {
+double Evaluator::state_loss(Split split) {
   const std::int64_t tasks = experiment_.config.meta.batch;
-  state_->copy_parameters(trained);
   Moments loss;
   for (std::int64_t first = 0; first < experiment_.config.meta.eval.tasks; first += tasks) {
     state_->fill(source_, split, static_cast<std::uint64_t>(first / tasks),
@@ -49,12 +55,11 @@ double Evaluator::state_loss(const StageRun& trained, Split split) {
   return loss.mean();
 }
 
-EvalResult Evaluator::run(const StageRun& trained, Split split, std::int64_t step) {
+EvalResult Evaluator::run(Split split, std::int64_t step) {
   const EvalConfig& config = experiment_.config.meta.eval;
   EvalResult result{.step = step, .has_accuracy = experiment_.eval.output("eval_accuracy") >= 0};
   const std::size_t points = config.steps.size();
   std::vector<Moments> loss(points), accuracy(points);
-  stage_.copy_parameters(trained);
   const std::int64_t batch = experiment_.eval_batch;
   for (std::int64_t first = 0; first < config.tasks; first += batch) {
     stage_.fill(source_, split, static_cast<std::uint64_t>(first / batch),
@@ -82,7 +87,7 @@ EvalResult Evaluator::run(const StageRun& trained, Split split, std::int64_t ste
     result.points.push_back(point);
   }
   if (state_) {
-    result.state_loss = state_loss(trained, split);
+    result.state_loss = state_loss(split);
     result.state_inner_steps = inner_steps_after(experiment_.config.inner, step);
   }
   return result;

@@ -11,16 +11,19 @@ namespace mixflow {
 
 class Evaluator {
  public:
-  Evaluator(const Experiment& experiment, const TaskSource& source, const PlanOptions& plan);
+  // Evaluates the meta-parameters of `trained`, in its memory: its arena has at least the
+  // programs' dynamic bytes, and what `trained` put out is gone after a run. `state_program`: of
+  // the experiment's state_eval, where the inner state is carried.
+  Evaluator(const Experiment& experiment, const TaskSource& source, ProgramPtr program,
+            const StageRun& trained, ProgramPtr state_program = nullptr);
 
-  // Evaluates the meta-parameters of `trained` on config.meta.eval.tasks tasks of `split`, the same
-  // tasks every time.
-  // A carried inner state of `trained`, after meta-step `step`, is evaluated as it stands, the
-  // mean over its tasks and about as many held-out outer batches.
-  EvalResult run(const StageRun& trained, Split split, std::int64_t step);
+  // On config.meta.eval.tasks tasks of `split`, the same tasks every time. A carried inner state,
+  // after meta-step `step`, is evaluated as it stands: the mean over its tasks and about as many
+  // held-out outer batches.
+  EvalResult run(Split split, std::int64_t step);
 
  private:
-  double state_loss(const StageRun& trained, Split split);
+  double state_loss(Split split);
 
   const Experiment& experiment_;
   const TaskSource& source_;

@@ -1,8 +1,7 @@
-// Lines of metrics.jsonl and eval.jsonl, and the files they are appended to.
+// Lines of metrics.jsonl and eval.jsonl.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -49,29 +48,6 @@ EvalResult parse_eval(const std::string& json);
 
 // For people, one line.
 std::string to_text(const EvalResult& result);
-
-// A text file that grows line by line. What was appended after the last checkpoint is cut off on
-// resume.
-class LineFile {
- public:
-  // Opens for appending, cut to `keep_bytes` first. Throws RunError.
-  LineFile(const std::filesystem::path& path, std::int64_t keep_bytes);
-  ~LineFile();
-  LineFile(const LineFile&) = delete;
-  LineFile& operator=(const LineFile&) = delete;
-
-  void append(const std::string& line);  // adds the newline; buffered
-  // Hands all lines to the disk and returns the file's size.
-  std::int64_t sync();
-
- private:
-  void write_buffer();
-
-  std::filesystem::path path_;
-  int fd_ = -1;
-  std::int64_t bytes_ = 0;
-  std::string buffer_;
-};
 
 // Resident memory of this process now, and its highest so far.
 std::int64_t rss_bytes();

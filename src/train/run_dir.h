@@ -1,5 +1,5 @@
-// A run directory: config.yaml (resolved), metrics.jsonl, eval.jsonl, summary.json, log.txt,
-// checkpoints/.
+// A run directory: config.yaml (resolved), metrics.jsonl, eval.jsonl, the curves of both as
+// TensorBoard events (tensorboard.h), summary.json, log.txt, checkpoints/.
 #pragma once
 
 #include <filesystem>

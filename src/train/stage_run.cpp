@@ -8,6 +8,13 @@
 #include "util/rng.h"
 
 namespace mixflow {
+namespace {
+
+// Elements drawn at a time: whole blocks of the generator, so that the numbers are those of one
+// draw.
+constexpr std::int64_t kDrawChunk = std::int64_t{1} << 16;
+
+}  // namespace
 
 bool outlives_meta_step(Role role) {
   return role == Role::eta || role == Role::meta_state || role == Role::inner_state;
@@ -30,8 +37,25 @@ std::vector<Donation> donations_of(const Stage& stage) {
   return donations;
 }
 
+ProgramPtr compile_stage(const Stage& stage, const PlanOptions& plan) {
+  return compile(stage.graph, donations_of(stage), plan);
+}
+
+ExecutorOptions beside(const StageRun& owner, const Stage& stage) {
+  ExecutorOptions options{.arena = owner.executor().arena()};
+  for (const Port& port : stage.inputs) {
+    const bool shared =
+        port.role == Role::eta || port.role == Role::theta0 || port.role == Role::inner_state;
+    options.inputs.push_back(shared ? owner.input(port.name).data() : nullptr);
+  }
+  return options;
+}
+
 StageRun::StageRun(const Stage& stage, const PlanOptions& plan, ExecutorOptions executor)
-    : stage_(stage), executor_(compile(stage.graph, donations_of(stage), plan), executor) {
+    : StageRun(stage, compile_stage(stage, plan), std::move(executor)) {}
+
+StageRun::StageRun(const Stage& stage, ProgramPtr program, ExecutorOptions executor)
+    : stage_(stage), executor_(std::move(program), std::move(executor)) {
   for (std::size_t i = 0; i < stage.inputs.size(); ++i) {
     const Port& port = stage.inputs[i];
     if (port.role != Role::data_inner && port.role != Role::data_outer) continue;
@@ -84,10 +108,7 @@ std::vector<double> StageRun::results(std::string_view name) const {
 void StageRun::copy_parameters(const StageRun& from) {
   for (std::size_t i = 0; i < stage_.inputs.size(); ++i) {
     const Port& port = stage_.inputs[i];
-    if (port.role != Role::eta && port.role != Role::theta0 && port.role != Role::frozen &&
-        port.role != Role::inner_state) {
-      continue;
-    }
+    if (port.role != Role::eta && port.role != Role::theta0 && port.role != Role::frozen) continue;
     const std::span<std::byte> source = from.input(source_name(port));
     MIXFLOW_CHECK(
         static_cast<std::int64_t>(source.size()) == executor_.input_bytes(static_cast<int>(i)),
@@ -102,19 +123,21 @@ void StageRun::fill(const TaskSource& source, Split split, std::uint64_t index,
 }
 
 void draw_initial_values(const Experiment& experiment, StageRun& run) {
+  std::vector<double> chunk;  // not the whole tensor: it may be as large as the plan
   for (std::size_t t = 0; t < experiment.initial.size(); ++t) {
     const InitialValue& initial = experiment.initial[t];
     const int i = run.stage().input(initial.name);
     if (i < 0) continue;
     const Type& type = run.stage().inputs[static_cast<std::size_t>(i)].type;
-    std::vector<double> values(static_cast<std::size_t>(type.elements()), initial.value);
-    if (initial.init != Init::zero && initial.deviation > 0) {
-      Rng rng(experiment.config.seed, Purpose::initial_values, t);
-      std::vector<double> normal(values.size());
-      rng.fill_normal(normal);
-      for (std::size_t e = 0; e < values.size(); ++e) values[e] += initial.deviation * normal[e];
+    std::byte* data = run.executor().input(i);
+    const bool random = initial.init != Init::zero && initial.deviation > 0;
+    Rng rng(experiment.config.seed, Purpose::initial_values, t);
+    for (std::int64_t first = 0; first < type.elements(); first += kDrawChunk) {
+      chunk.resize(static_cast<std::size_t>(std::min(kDrawChunk, type.elements() - first)));
+      if (random) rng.fill_normal(chunk);
+      for (double& x : chunk) x = random ? initial.value + initial.deviation * x : initial.value;
+      from_doubles(type, chunk, data + first * dtype_bytes(type.dtype));
     }
-    from_doubles(type, values, run.executor().input(i));
   }
   reset_inner_state(run);
 }

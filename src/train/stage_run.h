@@ -20,10 +20,18 @@ std::vector<Donation> donations_of(const Stage& stage);
 // The tensor that an input's values come from: frozen.eta.x takes those of eta.x.
 std::string_view source_name(const Port& port);
 
+ProgramPtr compile_stage(const Stage& stage, const PlanOptions& plan);
+
+class StageRun;
+// For a run of `stage` that never overlaps with those of `owner`: it reads the owner's eta,
+// theta_0 and carried inner state where they are, and works in the owner's arena.
+ExecutorOptions beside(const StageRun& owner, const Stage& stage);
+
 class StageRun {
  public:
   // The stage must outlive the run.
   StageRun(const Stage& stage, const PlanOptions& plan, ExecutorOptions executor = {});
+  StageRun(const Stage& stage, ProgramPtr program, ExecutorOptions executor);
 
   Executor& executor() { return executor_; }
   const Executor& executor() const { return executor_; }
@@ -39,8 +47,7 @@ class StageRun {
   double result(std::string_view name) const;
   std::vector<double> results(std::string_view name) const;
 
-  // Copies eta, theta_0 and the inner state of `from`, as far as this stage has them, the eta of
-  // steps before the window included.
+  // Copies eta and theta_0 of `from`, the eta of steps before the window included.
   void copy_parameters(const StageRun& from);
 
   // The tasks of one meta-step, straight into the data inputs.

@@ -9,6 +9,7 @@
 #include "data/source.h"
 #include "kernels/cpu.h"
 #include "meta/experiment.h"
+#include "train/append_file.h"
 #include "train/baseline.h"
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
@@ -21,6 +22,7 @@
 #include "train/schedule.h"
 #include "train/signals.h"
 #include "train/stage_run.h"
+#include "train/tensorboard.h"
 #include "train/threads.h"
 #include "util/error.h"
 #include "util/file.h"
@@ -34,6 +36,11 @@ double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+double unix_seconds() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
+
 class Trainer {
  public:
   Trainer(const Config& config, const TrainOptions& options)
@@ -44,8 +51,11 @@ class Trainer {
         experiment_(build_experiment(config, *source_, compute_type(config))),
         plan_{.threads = threads_},
         run_dir_(options.out, config, options.resume),
-        train_(experiment_.train, plan_),
-        evaluator_(experiment_, *source_, plan_) {
+        eval_program_(compile_stage(experiment_.eval, plan_)),
+        state_program_(config.inner.carries_state() ? compile_stage(experiment_.state_eval, plan_)
+                                                    : nullptr),
+        train_(train_run()),
+        evaluator_(experiment_, *source_, eval_program_, train_, state_program_) {
     if (config.gradient.mode == Mode::finite_difference) differences_.emplace(experiment_, plan_);
     restore();
     run_dir_.create(config);
@@ -57,8 +67,18 @@ class Trainer {
 
  private:
   const Config& config() const { return experiment_.config; }
+  // Training and evaluation take turns in one arena.
+  StageRun train_run() const {
+    ProgramPtr program = compile_stage(experiment_.train, plan_);
+    std::int64_t bytes = std::max(program->dynamic_bytes, eval_program_->dynamic_bytes);
+    if (state_program_) bytes = std::max(bytes, state_program_->dynamic_bytes);
+    return {experiment_.train,
+            std::move(program),
+            {.arena = std::make_shared<Arena>(bytes, Arena::Kind::touched)}};
+  }
   void restore();
   void log_start();
+  void open_files();
   void loop();
   void summarize();
   void meta_step(std::int64_t t);
@@ -76,13 +96,15 @@ class Trainer {
   const Experiment experiment_;
   const PlanOptions plan_;
   RunDir run_dir_;
+  const ProgramPtr eval_program_;
+  const ProgramPtr state_program_;  // null unless the inner state is carried
   StageRun train_;
   Evaluator evaluator_;
   std::optional<FiniteDifference> differences_;
 
   CheckpointState state_;
   std::optional<RunLog> log_;
-  std::optional<LineFile> metrics_, evals_;
+  std::optional<AppendFile> metrics_, evals_, events_;
   double wall_before_ = 0;
   LossWindow losses_;
   double steps_s_ = 0;         // in meta-steps, by this process
@@ -147,10 +169,16 @@ TrainSummary Trainer::run() {
   return summary_;
 }
 
-void Trainer::loop() {
-  const std::int64_t steps = config().meta.steps;
+void Trainer::open_files() {
   metrics_.emplace(run_dir_.file("metrics.jsonl"), state_.metrics_bytes);
   evals_.emplace(run_dir_.file("eval.jsonl"), state_.eval_bytes);
+  events_.emplace(run_dir_.file(kEventsFile), state_.events_bytes);
+  if (state_.events_bytes == 0) events_->append(version_event(unix_seconds()));
+}
+
+void Trainer::loop() {
+  const std::int64_t steps = config().meta.steps;
+  open_files();
   if (state_.eval_bytes == 0) {
     summary_.before = evaluate(0);
   } else {
@@ -261,14 +289,16 @@ void Trainer::log(std::int64_t t) {
   line.dynamic_bytes = program.dynamic_bytes;
   line.arena_peak_bytes = train_.executor().arena_peak_bytes();
   line.rss_bytes = rss_bytes();
-  metrics_->append(to_json(line));
+  metrics_->append(to_json(line) + "\n");
+  events_->append(to_event(line, unix_seconds()));
   logged_step_ = t;
   logged_steps_s_ = steps_s_;
 }
 
 EvalResult Trainer::evaluate(std::int64_t t) {
-  EvalResult result = evaluator_.run(train_, Split::test, t);
-  evals_->append(to_json(result));
+  EvalResult result = evaluator_.run(Split::test, t);
+  evals_->append(to_json(result) + "\n");
+  events_->append(to_event(result, unix_seconds()));
   log_->info(to_text(result));
   return result;
 }
@@ -281,6 +311,7 @@ void Trainer::checkpoint(std::int64_t t) {
   state_.recent_losses = losses_.recent();
   state_.metrics_bytes = metrics_->sync();
   state_.eval_bytes = evals_->sync();
+  state_.events_bytes = events_->sync();
   save_checkpoint(run_dir_.checkpoints(), state_, train_);
 }
 

@@ -19,6 +19,7 @@ constexpr std::size_t kMaxInstrs = 64;
 constexpr std::size_t kMaxInputs = 24;
 constexpr std::size_t kMaxOutputs = 24;
 constexpr int kMaxRounds = 8;
+constexpr int kAnyCluster = -1;
 constexpr std::int64_t kSmallBytes = 16 * 1024;  // below, fewer kernels count for more than bytes
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
@@ -80,6 +81,7 @@ class Grouping {
     }
     for (int round = 0; round < kMaxRounds && merge_all(); ++round) {
     }
+    recompute_chains();
     recompute_cheap();
     dissolve_lone_reductions();
     return finish();
@@ -212,8 +214,9 @@ class Grouping {
 
   // --- groups
 
-  // The members with the free nodes that they absorb, and what goes in and out.
-  FuseGroup group_of(const Nodes& members) const {
+  // The members with the free nodes that they absorb, and what goes in and out. Those that belong
+  // to another cluster than `own` are copies and give out nothing.
+  FuseGroup group_of(const Nodes& members, int own) const {
     FuseGroup group{.nodes = members, .inputs = {}, .outputs = {}};
     Nodes pending = members;
     while (!pending.empty()) {
@@ -233,7 +236,8 @@ class Grouping {
       }
     }
     for (const NodeIndex n : members) {
-      if (is_read_outside(n, members)) group.outputs.push_back(node(n).out[0]);
+      const bool copy = cluster_of(n) >= 0 && cluster_of(n) != own && own >= 0;
+      if (!copy && is_read_outside(n, members)) group.outputs.push_back(node(n).out[0]);
     }
     return group;
   }
@@ -254,8 +258,8 @@ class Grouping {
     });
   }
 
-  bool fits(const Nodes& members) const {
-    const FuseGroup group = group_of(members);
+  bool fits(const Nodes& members, int own) const {
+    const FuseGroup group = group_of(members, own);
     if (members.size() > kMaxInstrs || group.inputs.size() > kMaxInputs ||
         group.outputs.size() > kMaxOutputs) {
       return false;
@@ -285,7 +289,7 @@ class Grouping {
       if (closes_cycle(n, count() + *it)) continue;
       Nodes members = cluster.members;
       insert_sorted(members, n);
-      if (!fits(members)) continue;
+      if (!fits(members, kAnyCluster)) continue;
       cluster.members = std::move(members);
       cluster.ready = std::max(cluster.ready, ready);
       cluster_of_[index(n)] = *it;
@@ -311,7 +315,7 @@ class Grouping {
       }
       if (read) results += graph_.type(id).bytes();
     }
-    for (const Id id : group_of(early).inputs) {
+    for (const Id id : group_of(early, kAnyCluster).inputs) {
       const bool ends = producer(id) >= 0 && std::ranges::all_of(users_[index(id)], in_early);
       if (ends) inputs += graph_.type(id).bytes();
     }
@@ -329,14 +333,11 @@ class Grouping {
   }
 
   bool merge_one(int c) {
-    Nodes producers, siblings;
+    Nodes siblings;
     for (const NodeIndex m : clusters_[index(c)].members) {
       std::vector<Id> sources;
       visit_sources(m, sources);
       for (const Id id : sources) {
-        const NodeIndex n = producer(id);
-        if (n >= 0 && cluster_of(n) >= 0 && cluster_of(n) != c)
-          insert_sorted(producers, cluster_of(n));
         if (graph_.type(id).rank() == 0) continue;
         for (const NodeIndex user : users_[index(id)]) {
           if (cluster_of(user) >= 0 && cluster_of(user) != c)
@@ -344,7 +345,7 @@ class Grouping {
         }
       }
     }
-    for (const int p : producers) {
+    for (const int p : producers_of(c)) {
       const bool waits = clusters_[index(c)].ready > clusters_[index(p)].ready;
       if (waits && !may_wait(clusters_[index(p)].members, clusters_[index(c)].members)) continue;
       if (try_merge(p, c)) return true;
@@ -361,7 +362,7 @@ class Grouping {
     for (const NodeIndex n : clusters_[index(b)].members) insert_sorted(members, n);
     if (closes_cycle(count() + a, count() + b) || closes_cycle(count() + b, count() + a))
       return false;
-    if (!fits(members)) return false;
+    if (!fits(members, kAnyCluster)) return false;
     for (const NodeIndex n : clusters_[index(a)].members) cluster_of_[index(n)] = b;
     clusters_[index(b)].ready = std::max(clusters_[index(a)].ready, clusters_[index(b)].ready);
     clusters_[index(b)].members = std::move(members);
@@ -370,6 +371,124 @@ class Grouping {
   }
 
   // --- recomputation
+
+  // Values that a later cluster alone reads are computed there instead of being stored until then,
+  // where what they are made of takes less memory: a few polynomials and exponentials cost less
+  // than a store and a load.
+  void recompute_chains() {
+    for (int reader = static_cast<int>(clusters_.size()); reader-- > 0;) {
+      for (bool again = true; again && clusters_[index(reader)].alive;) {
+        again = std::ranges::any_of(producers_of(reader),
+                                    [&](int home) { return recompute_chain(home, reader); });
+      }
+    }
+  }
+
+  Nodes producers_of(int c) const {
+    Nodes producers;
+    for (const NodeIndex m : clusters_[index(c)].members) {
+      std::vector<Id> sources;
+      visit_sources(m, sources);
+      for (const Id id : sources) {
+        const NodeIndex n = producer(id);
+        if (n >= 0 && cluster_of(n) >= 0 && cluster_of(n) != c)
+          insert_sorted(producers, cluster_of(n));
+      }
+    }
+    return producers;
+  }
+
+  // Whether `id`, made in cluster `home`, is read in cluster `reader` and nowhere else but at home.
+  bool is_read_only_by(Id id, int home, int reader) const {
+    if (is_output_[index(id)]) return false;
+    bool read = false;
+    for (const NodeIndex user : users_[index(id)]) {
+      Nodes places = copies_[index(user)];
+      places.push_back(cluster_of(user));
+      for (const int c : places) {
+        if (c != home && c != reader) return false;
+        read |= c == reader;
+      }
+    }
+    return read;
+  }
+
+  bool recompute_chain(int home, int reader) {
+    const Nodes& there = clusters_[index(reader)].members;
+    const auto is_chain = [&](NodeIndex n) {
+      return cluster_of(n) == home && !is_reduction(node(n)) && copies_[index(n)].empty() &&
+             !std::ranges::binary_search(there, n);
+    };
+    std::int64_t stored = 0;
+    Nodes pending, chain;
+    for (const NodeIndex n : clusters_[index(home)].members) {
+      const Id id = node(n).out[0];
+      if (!is_chain(n) || !is_read_only_by(id, home, reader)) continue;
+      stored += graph_.type(id).bytes();
+      pending.push_back(n);
+    }
+    if (stored <= kSmallBytes) return false;
+    std::vector<Id> sources;
+    while (!pending.empty()) {
+      const NodeIndex n = pending.back();
+      pending.pop_back();
+      if (std::ranges::binary_search(chain, n)) continue;
+      insert_sorted(chain, n);
+      std::vector<Id> own;
+      visit_sources(n, own);
+      for (const Id id : own) {
+        if (producer(id) >= 0 && is_chain(producer(id))) {
+          pending.push_back(producer(id));
+        } else if (!contains(sources, id)) {
+          sources.push_back(id);
+        }
+      }
+    }
+    const FuseGroup group = group_of(there, reader);
+    std::int64_t kept = 0;  // for longer than without the recomputation
+    for (const Id id : sources) {
+      const std::int64_t bytes = graph_.type(id).bytes();
+      const bool local = producer(id) >= 0 && std::ranges::binary_search(there, producer(id));
+      if (local || contains(group.inputs, id) || 8 * bytes <= stored) continue;
+      if (producer(id) < 0) return false;  // it may be overwritten once it has been read
+      if (!is_stored_until(id, there.back())) kept += bytes;
+    }
+    if (kept >= stored) return false;
+    Nodes members = there;
+    for (const NodeIndex n : chain) insert_sorted(members, n);
+    if (!fits(members, reader)) return false;
+    clusters_[index(reader)].members = std::move(members);
+    for (const NodeIndex n : chain) copies_[index(n)] = {reader};
+    for (auto n = chain.rbegin(); n != chain.rend(); ++n) leave_home(*n);
+    return true;
+  }
+
+  // Takes a node that has copies out of its own cluster where nothing there needs it any more.
+  void leave_home(NodeIndex n) {
+    const int home = cluster_of(n);
+    Nodes& left = clusters_[index(home)].members;
+    const Id id = node(n).out[0];
+    const bool needed = std::ranges::any_of(
+        users_[index(id)], [&](NodeIndex user) { return std::ranges::binary_search(left, user); });
+    if (needed || is_read_outside(n, left)) return;
+    Nodes rest = left;
+    std::erase(rest, n);
+    if (!rest.empty() && !fits(rest, home)) return;
+    left = std::move(rest);
+    clusters_[index(home)].alive = !left.empty();
+    cluster_of_[index(n)] = copies_[index(n)].front();
+    copies_[index(n)].erase(copies_[index(n)].begin());
+  }
+
+  // Whether `id` is stored, and at least until `last` has run, for readers that are not recomputed.
+  bool is_stored_until(Id id, NodeIndex last) const {
+    const NodeIndex from = producer(id);
+    if (cluster_of(from) >= 0 && !is_read_outside(from, clusters_[index(cluster_of(from))].members))
+      return false;
+    return std::ranges::any_of(users_[index(id)], [&](NodeIndex user) {
+      return user > last && unit_of(user) != unit_of(from);
+    });
+  }
 
   // Readers come first: where they are computed is settled when their operands are looked at.
   void recompute_cheap() {
@@ -391,43 +510,28 @@ class Grouping {
       }
     }
     const auto members = [&](int c) -> Nodes& { return clusters_[index(c)].members; };
+    std::erase_if(readers, [&](int r) { return std::ranges::binary_search(members(r), n); });
     if (readers.empty()) return;
     if (!std::ranges::all_of(readers, [&](int r) { return is_there_anyway(n, members(r)); }))
       return;
     for (const int r : readers) insert_sorted(members(r), n);
-    if (!std::ranges::all_of(readers, [&](int r) { return fits(members(r)); })) {
+    if (!std::ranges::all_of(readers, [&](int r) { return fits(members(r), r); })) {
       for (const int r : readers) std::erase(members(r), n);
       return;
     }
-    copies_[index(n)] = readers;
-    Nodes& left = members(home);
-    const bool needed = std::ranges::any_of(
-        users_[index(id)], [&](NodeIndex user) { return std::ranges::binary_search(left, user); });
-    if (needed) return;
-    Nodes rest = left;
-    std::erase(rest, n);
-    if (!rest.empty() && !fits(rest)) return;
-    left = std::move(rest);
-    clusters_[index(home)].alive = !left.empty();
-    cluster_of_[index(n)] = readers.front();
-    copies_[index(n)].erase(copies_[index(n)].begin());
+    for (const int r : readers) insert_sorted(copies_[index(n)], r);
+    leave_home(n);
   }
 
   // Whether all operands of n are stored for others, and at least until these members run.
   bool is_there_anyway(NodeIndex n, const Nodes& members) const {
-    const FuseGroup reader = group_of(members);
+    const FuseGroup reader = group_of(members, kAnyCluster);
     std::vector<Id> sources;
     visit_sources(n, sources);
     return std::ranges::all_of(sources, [&](Id id) {
       if (contains(reader.inputs, id)) return true;
-      const NodeIndex from = producer(id);
-      if (from < 0) return false;  // an input that may be overwritten once it has been read
-      if (cluster_of(from) >= 0 &&
-          !is_read_outside(from, clusters_[index(cluster_of(from))].members))
-        return false;
-      return std::ranges::any_of(users_[index(id)], [&](NodeIndex user) {
-        return user > members.back() && unit_of(user) != unit_of(from);
-      });
+      // An input may be overwritten once it has been read.
+      return producer(id) >= 0 && is_stored_until(id, members.back());
     });
   }
 
@@ -453,8 +557,9 @@ class Grouping {
 
   FusePlan finish() {
     FusePlan plan;
-    for (const Cluster& cluster : clusters_) {
-      if (cluster.alive) plan.groups.push_back(group_of(cluster.members));
+    for (int c = 0; c < static_cast<int>(clusters_.size()); ++c) {
+      const Cluster& cluster = clusters_[index(c)];
+      if (cluster.alive) plan.groups.push_back(group_of(cluster.members, c));
     }
     // Units run as early as their last node stood in the graph.
     std::vector<FuseUnit> units;

@@ -152,6 +152,10 @@ std::string read_text(const fs::path& path) {
 }
 
 void write_atomically(const fs::path& path, std::span<const std::byte> bytes) {
+  write_atomically(path, std::span(&bytes, 1));
+}
+
+void write_atomically(const fs::path& path, std::span<const std::span<const std::byte>> parts) {
   const fs::path directory = directory_of(path);
   Temporary temporary{temporary_name(path)};
   Descriptor file(::open(temporary.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
@@ -159,7 +163,9 @@ void write_atomically(const fs::path& path, std::span<const std::byte> bytes) {
     temporary.renamed = true;  // nothing of ours to delete
     fail_write(path, directory, errno);
   }
-  if (const int error = write_all(file.get(), bytes)) fail_write(path, directory, error);
+  for (const std::span<const std::byte> part : parts) {
+    if (const int error = write_all(file.get(), part)) fail_write(path, directory, error);
+  }
   if (::fsync(file.get()) != 0) fail_write(path, directory, errno);
   if (!file.close()) fail_write(path, directory, errno);
   if (::rename(temporary.path.c_str(), path.c_str()) != 0) fail_write(path, directory, errno);

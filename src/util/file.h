@@ -22,5 +22,8 @@ std::string read_text(const std::filesystem::path& path);
 // the old file is untouched and no temporary file stays.
 void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_atomically(const std::filesystem::path& path, std::string_view text);
+// Parts that follow each other in the file.
+void write_atomically(const std::filesystem::path& path,
+                      std::span<const std::span<const std::byte>> parts);
 
 }  // namespace mixflow

@@ -1,6 +1,10 @@
 // `mixflow train`: the run directory, and how runs end.
+#include <cmath>
 #include <fstream>
+#include <map>
+#include <tuple>
 
+#include "../util/events.h"
 #include "data/safetensors.h"
 #include "process.h"
 
@@ -18,16 +22,32 @@ std::vector<nlohmann::json> timeless_metrics(const std::filesystem::path& run) {
   return lines;
 }
 
+std::vector<ReadEvent> events_of(const std::filesystem::path& run) {
+  return read_events(read_text(run / kEventsFile));
+}
+
+// Step, version and scalars of each event, without what depends on time.
+auto timeless_events(const std::filesystem::path& run) {
+  std::vector<std::tuple<std::int64_t, std::string, std::map<std::string, float>>> events;
+  for (ReadEvent& event : events_of(run)) {
+    event.scalars.erase("step_s");
+    events.emplace_back(event.step, event.file_version, event.scalars);
+  }
+  return events;
+}
+
 std::string checkpoint_name(int step) {
   char name[64];
   std::snprintf(name, sizeof name, "checkpoints/step-%010d.safetensors", step);
   return name;
 }
 
-// Metrics, evaluations and tensors of two runs of `steps` meta-steps are equal to the last bit.
+// Metrics, evaluations, events and tensors of two runs of `steps` meta-steps are equal to the last
+// bit.
 void check_same_run(const std::filesystem::path& a, const std::filesystem::path& b, int steps) {
   CHECK(timeless_metrics(a) == timeless_metrics(b));
   CHECK(read_text(a / "eval.jsonl") == read_text(b / "eval.jsonl"));
+  CHECK(timeless_events(a) == timeless_events(b));
   const TensorFile x = read_safetensors(a / checkpoint_name(steps));
   const TensorFile y = read_safetensors(b / checkpoint_name(steps));
   CHECK(x.tensors.size() > 3);
@@ -68,6 +88,18 @@ const std::filesystem::path& uninterrupted() {
   return run;
 }
 
+// c.yaml: 5 meta-steps on two classes of points.csv.
+void write_classes(const std::filesystem::path& directory) {
+  std::ofstream csv(directory / "points.csv");
+  csv << "u,v,target\n";
+  for (int row = 0; row < 40; ++row) csv << row % 7 << "," << row % 5 << "," << row % 2 << "\n";
+  std::ofstream(directory / "c.yaml")
+      << "data: {kind: tabular, x: points.csv, target_column: target}\n"
+         "model: {kind: mlp, hidden: [4]}\n"
+         "inner: {loss: cross_entropy, steps: 2}\n"
+         "meta: {parameters: [{kind: lr}], steps: 5, eval: {every: 2, tasks: 2}}\n";
+}
+
 void wait_for_file(const std::filesystem::path& path) {
   for (int i = 0; i < 60000 && !std::filesystem::exists(path); ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -77,7 +109,7 @@ void wait_for_file(const std::filesystem::path& path) {
 }  // namespace
 
 TEST_CASE(
-    "a run directory holds the resolved config, metrics, evaluations, a summary, a log and "
+    "a run directory holds the resolved config, metrics, evaluations, events, a summary, a log and "
     "checkpoints") {
   const TemporaryDirectory directory;
   const Outcome outcome = mixflow::mixflow(Args{"train", "--out", "run"} + tiny(), directory.path);
@@ -86,7 +118,8 @@ TEST_CASE(
   CHECK(outcome.out.find("Run directory: run\n") != std::string::npos);
   const auto run = directory.path / "run";
   CHECK(listing(run) == Args{"checkpoints", checkpoint_name(8), checkpoint_name(12), "config.yaml",
-                             "eval.jsonl", "log.txt", "metrics.jsonl", "summary.json"});
+                             "eval.jsonl", std::string(kEventsFile), "log.txt", "metrics.jsonl",
+                             "summary.json"});
 
   const auto metrics = json_lines(run / "metrics.jsonl");
   REQUIRE(metrics.size() == 12);
@@ -131,18 +164,51 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a run's TensorBoard events hold the numbers of its metrics and evaluations") {
+  const TemporaryDirectory directory;
+  write_classes(directory.path);
+  const std::map<std::string, Args> runs = {{"sinusoid", tiny()}, {"classes", {"c.yaml"}}};
+  for (const auto& [name, config] : runs) {
+    const auto run = directory.path / name;
+    CHECK(mixflow::mixflow(Args{"train", "--out", name} + config, directory.path).code == 0);
+
+    std::map<std::string, std::map<std::int64_t, float>> expected, found;
+    const auto expect = [&](const std::string& tag, const nlohmann::json& line,
+                            const nlohmann::json& value) {
+      expected[tag][line.at("step")] = static_cast<float>(value.get<double>());
+    };
+    for (const nlohmann::json& line : json_lines(run / "metrics.jsonl")) {
+      expect("inner_loss/first", line, line.at("inner_loss_first"));
+      expect("inner_loss/last", line, line.at("inner_loss_last"));
+      for (const char* same : {"meta_loss", "meta_grad_norm", "meta_lr", "step_s"})
+        expect(same, line, line.at(same));
+    }
+    for (const nlohmann::json& line : json_lines(run / "eval.jsonl")) {
+      for (const nlohmann::json& point : line.at("points")) {
+        const std::string after = "_after_" + point.at("inner_steps").dump();
+        expect("eval/loss" + after, line, point.at("loss"));
+        if (point.contains("accuracy")) expect("eval/accuracy" + after, line, point.at("accuracy"));
+      }
+    }
+    const std::vector<ReadEvent> events = events_of(run);
+    CHECK(events.front().file_version == "brain.Event:2");
+    for (std::size_t i = 1; i < events.size(); ++i) {
+      CHECK(events[i].wall_time > 1.6e9);  // in seconds since 1970: later than 2020
+      CHECK(events[i].file_version == "");
+      for (const auto& [tag, value] : events[i].scalars) {
+        const bool is_new = found[tag].emplace(events[i].step, value).second;
+        CHECK_MESSAGE(is_new, tag);
+      }
+    }
+    CHECK(found == expected);
+    CHECK(found.contains("eval/accuracy_after_2") == (name == "classes"));
+  }
+}
+
 TEST_CASE("training from a run's config.yaml gives the same run, from any directory") {
   const TemporaryDirectory directory;
   std::filesystem::create_directories(directory.path / "a/b");
-  std::ofstream csv(directory / "a/points.csv");
-  csv << "u,v,target\n";
-  for (int row = 0; row < 40; ++row) csv << row % 7 << "," << row % 5 << "," << row % 2 << "\n";
-  csv.close();
-  std::ofstream(directory / "a/c.yaml")
-      << "data: {kind: tabular, x: points.csv, target_column: target}\n"
-         "model: {kind: mlp, hidden: [4]}\n"
-         "inner: {loss: cross_entropy, steps: 2}\n"
-         "meta: {parameters: [{kind: lr}], steps: 5, eval: {tasks: 2}}\n";
+  write_classes(directory.path / "a");
   CHECK(mixflow::mixflow({"train", "a/c.yaml", "--out", "one"}, directory.path).code == 0);
   const Outcome again = mixflow::mixflow({"train", "../../one/config.yaml", "--out", "../../two"},
                                          directory.path / "a/b");
@@ -201,9 +267,10 @@ TEST_CASE("a run that was killed resumes with the same bits") {
   process.signal(SIGKILL);
   CHECK(process.wait().code == 128 + SIGKILL);
   CHECK_FALSE(std::filesystem::exists(directory.path / "killed/summary.json"));
-  // What a write that was cut short may leave at the end of a text file is dropped.
+  // What a write that was cut short may leave at the end of a file is dropped.
   std::ofstream(directory / "killed/metrics.jsonl", std::ios::app) << "{\"step\": 99";
   std::ofstream(directory / "killed/eval.jsonl", std::ios::app) << "{\"step";
+  std::ofstream(directory.path / "killed" / kEventsFile, std::ios::app) << "\x1a";
   const Outcome resumed = mixflow::mixflow(longer("killed") + Args{"--resume"}, directory.path);
   CHECK_MESSAGE(resumed.code == 0, resumed.err);
   check_same_run(uninterrupted(), directory.path / "killed", kLongSteps);
@@ -283,6 +350,11 @@ TEST_CASE("a damaged, cut or foreign checkpoint is refused with the way out") {
   has(changed([](TensorFile& f) { f.metadata["metrics_bytes"] = "-1"; }),
       "\"metrics_bytes\" is \"-1\"");
   has(changed([](TensorFile& f) { f.metadata.erase("wall_s"); }), "it has no \"wall_s\"");
+  has(changed([](TensorFile& f) { f.metadata["format"] = "mixflow-checkpoint-1"; }),
+      "expected a checkpoint of the format mixflow-checkpoint-2, found the format "
+      "\"mixflow-checkpoint-1\"");
+  has(changed([](TensorFile& f) { f.metadata.erase("events_bytes"); }),
+      "it has no \"events_bytes\"");
   has(changed([](TensorFile& f) {
         std::erase_if(f.tensors,
                       [](const NamedTensor& t) { return t.name == "eta.init.layers.0.bias"; });
@@ -339,6 +411,7 @@ TEST_CASE("held-out losses that are not finite are null, and the run can be resu
   const auto points = json_lines(directory / "run/eval.jsonl").front().at("points");
   CHECK(points[2].at("loss").is_null());
   CHECK(points[2].at("loss_ci95").is_null());
+  CHECK_FALSE(std::isfinite(events_of(directory / "run")[1].scalars.at("eval/loss_after_200")));
   std::filesystem::remove(directory.path / "run" / checkpoint_name(12));
   CHECK(mixflow::mixflow(train + Args{"--resume"}, directory.path).code == 0);
 }

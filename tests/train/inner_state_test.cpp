@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -200,21 +201,48 @@ TEST_CASE("a checkpoint without the carried state is refused") {
         std::string::npos);
 }
 
+// A training run and its evaluator, in one arena.
+struct Evaluated {
+  ProgramPtr train_program, eval_program, state_program;
+  StageRun run;
+  Evaluator evaluator;
+
+  explicit Evaluated(const Built& built)
+      : train_program(compile_stage(built.experiment.train, {})),
+        eval_program(compile_stage(built.experiment.eval, {})),
+        state_program(built.experiment.config.inner.carries_state()
+                          ? compile_stage(built.experiment.state_eval, {})
+                          : nullptr),
+        run(built.experiment.train, train_program,
+            {.arena = std::make_shared<Arena>(arena_bytes(), Arena::Kind::touched)}),
+        evaluator(built.experiment, *built.source, eval_program, run, state_program) {
+    draw_initial_values(built.experiment, run);
+  }
+
+ private:
+  std::int64_t arena_bytes() const {
+    const std::int64_t bytes = std::max(train_program->dynamic_bytes, eval_program->dynamic_bytes);
+    return state_program ? std::max(bytes, state_program->dynamic_bytes) : bytes;
+  }
+};
+
 TEST_CASE("an evaluation reports the carried state's loss as it stands, and without one none") {
   const Built built(carrying({"meta.eval.tasks=12", "meta.eval.steps=[0]"}));
-  StageRun run(built.experiment.train, {});
-  draw_initial_values(built.experiment, run);
-  Evaluator evaluator(built.experiment, *built.source, {});
+  Evaluated evaluated(built);
+  StageRun& run = evaluated.run;
   for (std::int64_t t = 1; t <= 3; ++t) {
     give_step(built, run, t);
     run.run();
   }
-  const EvalResult result = evaluator.run(run, Split::test, 3);
+  const EvalResult result = evaluated.evaluator.run(Split::test, 3);
   CHECK(result.state_inner_steps == 6);
   REQUIRE(result.state_loss.has_value());
   // 12 held-out tasks are met by five states in three rounds.
   StageRun stage(built.experiment.state_eval, {});
-  stage.copy_parameters(run);
+  for (const Port& port : stage.stage().inputs) {
+    if (port.role != Role::inner_state) continue;
+    std::ranges::copy(run.input(port.name), stage.input(port.name).begin());
+  }
   double sum = 0;
   for (std::uint64_t round = 0; round < 3; ++round) {
     stage.fill(*built.source, Split::test, round, Precision::f32);
@@ -223,11 +251,8 @@ TEST_CASE("an evaluation reports the carried state's loss as it stands, and with
   }
   CHECK(*result.state_loss == doctest::Approx(sum / 15).epsilon(1e-12));
   reset_inner_state(run);
-  CHECK(*evaluator.run(run, Split::test, 0).state_loss != *result.state_loss);
+  CHECK(*evaluated.evaluator.run(Split::test, 0).state_loss != *result.state_loss);
 
   const Built plain(carrying({"inner.reset_every=1"}));
-  StageRun fresh(plain.experiment.train, {});
-  draw_initial_values(plain.experiment, fresh);
-  Evaluator without(plain.experiment, *plain.source, {});
-  CHECK_FALSE(without.run(fresh, Split::test, 1).state_loss.has_value());
+  CHECK_FALSE(Evaluated(plain).evaluator.run(Split::test, 1).state_loss.has_value());
 }

@@ -1,4 +1,4 @@
-// Lines of metrics and evaluations, the files they go to, and numbers for people.
+// Lines of metrics and evaluations, and numbers for people.
 #include "train/metrics.h"
 
 #include <doctest/doctest.h>
@@ -6,62 +6,12 @@
 #include <cmath>
 #include <limits>
 
-#include "../util/testing.h"
 #include "train/loss_window.h"
 #include "train/progress.h"
 #include "train/trainer.h"
 #include "util/error.h"
-#include "util/file.h"
 
 using namespace mixflow;
-
-TEST_CASE("a line file is cut to what the checkpoint knows and grows from there") {
-  const TemporaryDirectory directory;
-  const std::string path = directory / "lines.jsonl";
-  std::int64_t kept = 0;
-  {
-    LineFile file(path, 0);
-    file.append("one");
-    file.append("two");
-    kept = file.sync();
-    file.append("lost");
-  }
-  CHECK(kept == 8);
-  CHECK(read_text(path) == "one\ntwo\nlost\n");
-  {
-    LineFile file(path, kept);
-    CHECK(read_text(path) == "one\ntwo\n");
-    file.append("three");
-    CHECK(file.sync() == 14);
-  }
-  CHECK(read_text(path) == "one\ntwo\nthree\n");
-}
-
-TEST_CASE("a line file that is shorter than the checkpoint says is an error that names both") {
-  const TemporaryDirectory directory;
-  const std::string path = directory / "lines.jsonl";
-  write_atomically(path, "one\n");
-  const std::string message = message_of<RunError>([&] { LineFile(path, 100); });
-  CHECK(
-      message.starts_with(path + ": has 4 bytes, but the checkpoint was written when it had 100"));
-  CHECK(read_text(path) == "one\n");
-  CHECK(message_of<RunError>([&] { LineFile(directory.path, 0); }).find("cannot be opened") !=
-        std::string::npos);
-}
-
-TEST_CASE("many lines reach the file whole and in order") {
-  const TemporaryDirectory directory;
-  const std::string path = directory / "lines.jsonl";
-  std::string expected;
-  {
-    LineFile file(path, 0);
-    for (int i = 0; i < 20000; ++i) {
-      file.append(std::to_string(i));
-      expected += std::to_string(i) + "\n";
-    }
-  }
-  CHECK(read_text(path) == expected);
-}
 
 TEST_CASE("evaluations survive JSON, and what is not finite is NaN afterwards") {
   EvalResult result{.step = 7, .tasks = 3, .has_accuracy = true};

@@ -97,10 +97,14 @@ TEST_CASE("parameters are copied between stages, those before a window included"
 
 TEST_CASE("an evaluation's mean and interval are those of its tasks") {
   const Built built(small_config({"meta.eval.tasks=7", "meta.eval.steps=[0, 2]"}));
-  StageRun train(built.experiment.train, {});
+  const ProgramPtr program = compile_stage(built.experiment.eval, {});
+  const ProgramPtr train_program = compile_stage(built.experiment.train, {});
+  const auto bytes = std::max(program->dynamic_bytes, train_program->dynamic_bytes);
+  StageRun train(built.experiment.train, train_program,
+                 {.arena = std::make_shared<Arena>(bytes, Arena::Kind::touched)});
   draw_initial_values(built.experiment, train);
-  Evaluator evaluator(built.experiment, *built.source, {});
-  const EvalResult result = evaluator.run(train, Split::test, 3);
+  Evaluator evaluator(built.experiment, *built.source, program, train);
+  const EvalResult result = evaluator.run(Split::test, 3);
   CHECK(result.step == 3);
   CHECK(result.tasks == 7);
   CHECK_FALSE(result.has_accuracy);
@@ -127,7 +131,7 @@ TEST_CASE("an evaluation's mean and interval are those of its tasks") {
   CHECK(result.points[0].inner_steps == 0);
   CHECK(result.points[1].inner_steps == 2);
   // Always the same tasks.
-  const EvalResult again = evaluator.run(train, Split::test, 3);
+  const EvalResult again = evaluator.run(Split::test, 3);
   CHECK(to_json(again) == to_json(result));
 }
 
@@ -140,6 +144,7 @@ TEST_CASE("a checkpoint holds eta, the optimiser's state and the counters, and o
                         .threads = 2,
                         .metrics_bytes = 1234,
                         .eval_bytes = 56,
+                        .events_bytes = 789,
                         .first_loss = 1.0 / 3,
                         .recent_losses = {3, 2, 1}};
   for (std::int64_t t = 1; t <= 3; ++t) {
@@ -158,6 +163,7 @@ TEST_CASE("a checkpoint holds eta, the optimiser's state and the counters, and o
   CHECK(loaded->threads == 2);
   CHECK(loaded->metrics_bytes == 1234);
   CHECK(loaded->eval_bytes == 56);
+  CHECK(loaded->events_bytes == 789);
   CHECK(loaded->first_loss == state.first_loss);
   CHECK(loaded->recent_losses == state.recent_losses);
   for (StageRun* each : {&run, &other}) {

@@ -108,6 +108,16 @@ double chi_squared(const Counts& counts, double expected) {
   return sum;
 }
 
+TEST_CASE("bulk draws in whole chunks are those of one draw") {
+  constexpr std::size_t kChunk = 1 << 16;
+  std::vector<double> whole(kChunk + 5), parts(whole.size());
+  Rng(7, Purpose::initial_values).fill_normal(whole);
+  Rng rng(7, Purpose::initial_values);
+  rng.fill_normal(std::span(parts).first(kChunk));
+  rng.fill_normal(std::span(parts).subspan(kChunk));
+  CHECK(parts == whole);
+}
+
 TEST_CASE("below(n) reaches every value equally often") {
   Rng rng(3, Purpose::check);
   std::map<std::uint64_t, int> counts;
