@@ -4,11 +4,11 @@ a run that nobody touched.
 
     scripts/resume_test.py [--kills 20] [--quick] [--threads N] [--seed S] [--binary FILE]
 
-For each of three experiments (generated here, no data to fetch): one uninterrupted run; then runs that get SIGKILL at
+For each of four experiments (generated here, no data to fetch): one uninterrupted run; then runs that get SIGKILL at
 a random moment, and again after each `--resume`, until they are done; then one run that gets SIGINT, which must exit
 with 130 and leave a checkpoint of the step that it reports. Compared byte for byte with the uninterrupted run: the
 tensors of the last checkpoint, its counters, every line of metrics.jsonl and eval.jsonl and every TensorBoard event,
-without what measures time or the process's memory. --quick: 3 kills, shorter runs. Needs Python's standard library
+without what measures time or the process's memory. --quick: 4 kills, shorter runs. Needs Python's standard library
 only."""
 
 import argparse
@@ -65,6 +65,21 @@ def configs(directory, steps):
                 "optimizer": {"kind": "momentum", "lr": 1e-3},
                 "clip_norm": 1,
                 "steps": steps,
+                **common,
+            },
+        },
+        "tabular, adam, carried inner state": {
+            "data": {"kind": "tabular", "batch": 16, **table},
+            "model": {"kind": "mlp", "hidden": [16], "activation": "tanh"},
+            "inner": {
+                "loss": "cross_entropy",
+                "steps": 2,
+                "reset_every": steps // 3,
+                "optimizer": {"kind": "adam", "lr": 0.01},
+            },
+            "meta": {
+                "parameters": [{"kind": "lr", "granularity": "per_tensor", "transform": "exp"}, {"kind": "beta1"}],
+                "steps": 2 * steps,
                 **common,
             },
         },
@@ -186,13 +201,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     tools.add_binary(parser)
     parser.add_argument("--kills", type=int, default=20, help="in all, shared out over the experiments")
-    parser.add_argument("--quick", action="store_true", help="3 kills, shorter runs")
+    parser.add_argument("--quick", action="store_true", help="4 kills, shorter runs")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     arguments = parser.parse_args()
     binary = tools.check_binary(arguments.binary)
     rng = random.Random(arguments.seed)
-    total = 3 if arguments.quick else arguments.kills
+    total = 4 if arguments.quick else arguments.kills
     with tempfile.TemporaryDirectory() as name:
         directory = pathlib.Path(name)
         described = configs(directory, 400 if arguments.quick else 4000)

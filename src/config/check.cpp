@@ -322,6 +322,13 @@ void check_meta_parameter(const Config& config, const MetaParameter& parameter,
     return;
   }
   if (parameter.kind != MetaKind::init) return check_start(config, parameter, path);
+  if (config.inner.carries_state()) {
+    fail(config, path + ".kind",
+         "init is where inner training starts, but inner.reset_every " +
+             std::to_string(config.inner.reset_every) +
+             " goes on from the meta-step before, whose end counts as a constant; set "
+             "inner.reset_every: 1");
+  }
   const std::int64_t window = config.inner.window;
   if (window != 0 && window < config.inner.steps) {
     fail(config, path + ".kind",
@@ -360,6 +367,12 @@ void check_lengths(const Config& config) {
          "a window of " + number(inner.window) + " is longer than the unroll, inner.steps " +
              number(inner.steps) + "; shorten it, or 0 for all steps");
   }
+  if (inner.carries_state() && config.gradient.mode == Mode::finite_difference) {
+    fail(config, "gradient.mode",
+         "finite_difference unrolls from theta_0, but inner.reset_every " +
+             number(inner.reset_every) +
+             " carries the inner state on; set gradient.mode: mixed, or inner.reset_every: 1");
+  }
   if (meta.schedule.warmup > meta.steps) {
     fail(config, "meta.schedule.warmup",
          "a warm-up of " + number(meta.schedule.warmup) +
@@ -383,6 +396,14 @@ void add_warnings(Config& config) {
     config.warnings.push_back(
         origin(config, "gradient.mode") +
         ": finite differences lose about half of the digits; set precision: f64");
+  }
+  const bool many_tasks = std::holds_alternative<SinusoidData>(config.data.source) ||
+                          std::holds_alternative<EpisodesData>(config.data.source);
+  if (config.inner.carries_state() && many_tasks) {
+    config.warnings.push_back(origin(config, "inner.reset_every") + ": data.kind " +
+                              config.data.kind +
+                              " draws new tasks in every meta-step, so the inner state is carried "
+                              "from one task to another");
   }
   const std::int64_t window = config.inner.window;
   if (window == 0 || window == config.inner.steps) return;

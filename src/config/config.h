@@ -135,10 +135,15 @@ struct OptimizerConfig {
 
 struct InnerConfig {
   Loss loss = Loss::mse;
-  std::int64_t steps = 1;    // T
-  std::int64_t window = 0;   // K: differentiate the last K of T steps only; 0: all
+  std::int64_t steps = 1;   // T
+  std::int64_t window = 0;  // K: differentiate the last K of T steps only; 0: all
+  // R: meta-steps after which the inner state starts again from theta_0; between them each task
+  // carries its state on. 1: every meta-step starts afresh; 0: never again.
+  std::int64_t reset_every = 1;
   std::optional<double> l2;  // h of 1/2 sum h w^2; absent: no such term
   OptimizerConfig optimizer;
+  // The inner state outlives a meta-step.
+  bool carries_state() const { return reset_every != 1; }
   bool operator==(const InnerConfig&) const = default;
 };
 

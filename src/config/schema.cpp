@@ -303,6 +303,12 @@ std::vector<Key> inner_keys() {
                "differentiate the last K of the T steps only; 0: all")
       .in("steps")
       .also({"truncation", "K", "truncate"});
+  keys.integer(
+          "reset_every", &InnerConfig::reset_every, 0,
+          "from one start of the inner state at theta_0 to the next, carried on between; 0: one "
+          "start only")
+      .in("meta-steps")
+      .also({"reset", "reset_interval", "lifetime"});
   keys.number("l2", &InnerConfig::l2, kNotNegative,
               "h of the term 1/2 sum h w^2 of the inner loss; null: no such term")
       .also({"weight_decay", "regularization", "ridge"});

@@ -46,6 +46,14 @@ std::string meta_grad_name(std::string_view eta_name) {
   return "meta_grad." + std::string(eta_name.substr(std::string_view("eta.").size()));
 }
 
+std::string carried_theta_name(std::string_view tensor) {
+  return "inner_state.theta." + std::string(tensor);
+}
+
+std::string carried_opt_state_name(std::string_view state, std::string_view tensor) {
+  return "inner_state." + std::string(state) + "." + std::string(tensor);
+}
+
 int Stage::input(std::string_view name) const { return find_port(inputs, name); }
 
 int Stage::output(std::string_view name) const { return find_port(outputs, name); }
@@ -73,6 +81,7 @@ Experiment build_experiment(const Config& config, const TaskSource& source, DTyp
   experiment.eval_batch =
       largest_divisor(std::max<std::int64_t>(config.meta.eval.tasks, 1), kEvalBatch);
   experiment.eval = stages.eval(experiment.eval_batch, points);
+  if (config.inner.carries_state()) experiment.state_eval = stages.state_eval();
   experiment.inner_loss = stages.inner_loss();
   experiment.theta_size = stages.model().size();
   experiment.model_flop = stages.model_flop();

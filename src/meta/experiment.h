@@ -15,15 +15,17 @@
 namespace mixflow {
 
 enum class Role : std::uint8_t {
-  eta,         // a meta-parameter tensor (raw, before its transform); input and output
-  meta_state,  // meta-optimiser state; input and output
-  theta0,      // theta_0 where it is not a meta-parameter
-  data_inner,  // [N, T or 1, B, ..]
-  data_outer,  // [N, B, ..]
-  scalar,      // meta_lr, meta_step (t from 1), as scalars
-  meta_grad,   // train in mode finite_difference: the meta-gradient is an input
-  frozen,      // objective with a window: frozen.<eta name>, read by the steps before the window
-  result,      // outputs other than eta and meta_state
+  eta,          // a meta-parameter tensor (raw, before its transform); input and output
+  meta_state,   // meta-optimiser state; input and output
+  theta0,       // theta_0 where it is not a meta-parameter
+  inner_state,  // [N, ..], where inner.reset_every carries it on: theta and the inner optimiser's
+                // state of each task; input and output
+  data_inner,   // [N, T or 1, B, ..]
+  data_outer,   // [N, B, ..]
+  scalar,     // meta_lr, meta_step (t from 1), steps_done (by the carried inner state), as scalars
+  meta_grad,  // train in mode finite_difference: the meta-gradient is an input
+  frozen,     // objective with a window: frozen.<eta name>, read by the steps before the window
+  result,     // outputs other than eta, meta_state and inner_state
 };
 
 struct Port {
@@ -42,6 +44,10 @@ struct Stage {
   int output(std::string_view name) const;
 };
 
+// Names of the carried theta and optimiser state of one weight tensor.
+std::string carried_theta_name(std::string_view tensor);
+std::string carried_opt_state_name(std::string_view state, std::string_view tensor);
+
 // How a tensor starts: drawn by exec from the seed, never by a graph.
 struct InitialValue {
   std::string name;        // the input port's name
@@ -59,12 +65,14 @@ struct Experiment {
   std::vector<Port> eta;              // the meta-parameters, in order
   std::vector<InitialValue> initial;  // for every eta and theta0 port; meta_state starts at zero
 
-  // One meta-step. in: eta, meta_state, theta0, data, scalar. out: eta, meta_state, then
-  // outer_loss [] (mean over tasks), inner_loss [T] (mean over tasks), meta_grad_norm [] (before
-  // clipping).
+  // One meta-step. in: eta, meta_state, theta0, inner_state, data, scalar. out: eta, meta_state,
+  // inner_state, then outer_loss [] (mean over tasks), inner_loss [T] (mean over tasks),
+  // meta_grad_norm [] (before clipping). Where the inner state is carried, the graph does not read
+  // theta0: it is there to reset the state from.
   Stage train;
-  // One meta-gradient, for `grad` and `check`. in: eta, theta0, data. out: meta_grad.<eta name
-  // without "eta."> each, theta_T.<name> [N, ..], inner_loss [N, T], outer_loss [N].
+  // One meta-gradient, for `grad` and `check`, of an unroll from theta_0, also where `train`
+  // carries the inner state. in: eta, theta0, data. out: meta_grad.<eta name without "eta."> each,
+  // theta_T.<name> [N, ..], inner_loss [N, T], outer_loss [N].
   Stage grad;
   // Losses only (the forward unroll), for finite differences. in as grad and, with a window, the
   // frozen ports; out: outer_loss [N].
@@ -75,6 +83,10 @@ struct Experiment {
   // of the test split's. out: eval_loss [N, points], eval_accuracy [N, points] (classification
   // only).
   Stage eval;
+  // The carried theta on held-out outer batches, where the inner state is carried; otherwise no
+  // graph. in: the theta of inner_state, data (inner data of one step, not read). out: state_loss
+  // [N].
+  Stage state_eval;
   std::int64_t eval_batch = 1;  // N of the eval stage; divides config.meta.eval.tasks
 
   // L of one inner step: (theta.., what of eta it reads.., batch fields) -> scalar.

@@ -20,15 +20,16 @@ Id with_length(Builder& b, Id x, std::int64_t steps) {
 // 1 / (1 - beta^t) for t = 1 .. steps and one beta, 1 - beta^t being the moving average of ones: no
 // power, no cancellation, and in the first step exactly the factor that the optimiser's own average
 // has, so that its derivative in beta vanishes there as it should (in f32, powers leave an error of
-// 1e-2 in the gradient of beta2).
-Id unbias_over_steps(Builder& b, Id beta, std::int64_t steps) {
+// 1e-2 in the gradient of beta2). After `done` steps the average starts where those ones left it:
+// it is rounded `steps` times and not done + steps times.
+Id unbias_over_steps(Builder& b, Id beta, std::int64_t steps, Id done) {
   Builder inner;
   const Id decay = inner.input(b.type(beta), "beta");
   const Id average = inner.input(b.type(beta), "average of ones");
   const Id next = inner.add(inner.mul(decay, average), inner.sub(1.0, decay));
   const Ids outputs{next, inner.reciprocal(next)};
   const Ids consts{beta};
-  const Ids init{b.zeros_like(beta)};
+  const Ids init{done == kNone ? b.zeros_like(beta) : average_of_ones(b, beta, done)};
   return b.scan(inner.finish(outputs), consts, init, {}, steps).ys[0];
 }
 
@@ -109,8 +110,10 @@ Type Hypers::type(std::size_t index, std::int64_t steps, DType dtype) const {
   return shared_[index].per_step ? stacked(type, steps) : type;
 }
 
-Ids Hypers::compute(Builder& b, std::span<const Id> eta, std::int64_t steps, DType dtype) const {
-  const Id count = b.add(b.iota(dtype, {steps}, 0), 1.0);
+Ids Hypers::compute(Builder& b, std::span<const Id> eta, std::int64_t steps, DType dtype,
+                    Id done) const {
+  Id count = b.add(b.iota(dtype, {steps}, 0), 1.0);
+  if (done != kNone) count = b.add(count, done);
   Ids values;
   for (const Shared& shared : shared_) {
     const auto source = static_cast<std::size_t>(shared.source);
@@ -127,7 +130,8 @@ Ids Hypers::compute(Builder& b, std::span<const Id> eta, std::int64_t steps, DTy
         const Id beta = shared.source < 0 ? b.full(shared.constant, dtype) : values[source];
         // With a beta per step, each step's correction is its own beta's alone.
         const bool own_beta = b.type(beta).rank() > 0;
-        values.push_back(own_beta ? unbias(b, beta, count) : unbias_over_steps(b, beta, steps));
+        values.push_back(own_beta ? unbias(b, beta, count)
+                                  : unbias_over_steps(b, beta, steps, done));
         break;
       }
     }

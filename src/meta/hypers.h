@@ -24,9 +24,9 @@ class Hypers {
   struct Shared {
     enum class Kind : std::uint8_t {
       eta,     // transform(eta[source])
-      unbias,  // 1 / (1 - beta^t) for t = 1 .. steps; beta is shared[source], or `constant` where
+      unbias,  // 1 / (1 - beta^t) for the steps' t; beta is shared[source], or `constant` where
                // source is -1
-      count,   // t = 1 .. steps
+      count,   // t of each step: 1 .. steps, or as many from where a carried state stands
     };
     Kind kind = Kind::eta;
     int source = -1;
@@ -40,8 +40,10 @@ class Hypers {
   Type type(std::size_t index, std::int64_t steps, DType dtype) const;
 
   // The shared values, in order, from all of eta, for an unroll of `steps` steps. A hyper-parameter
-  // per step that has fewer entries keeps its last one.
-  Ids compute(Builder& b, std::span<const Id> eta, std::int64_t steps, DType dtype) const;
+  // per step that has fewer entries keeps its last one. Where the unroll goes on from a carried
+  // state, `done` is the number of steps before it, a scalar: t then counts from done + 1.
+  Ids compute(Builder& b, std::span<const Id> eta, std::int64_t steps, DType dtype,
+              Id done = kNone) const;
 
   // Inside a step: what the update of one weight tensor reads. `shared` holds that step's values.
   UpdateArgs update_args(Builder& b, std::span<const Id> shared, std::size_t tensor,

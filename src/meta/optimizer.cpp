@@ -66,6 +66,15 @@ Id unbias(Builder& b, Id beta, Id t) {
   return b.add(b.mul(b.reciprocal(b.tanh(x)), 0.5), 0.5);
 }
 
+Id average_of_ones(Builder& b, Id beta, Id t) {
+  // 1 - e^-2x = 2 tanh x / (1 + tanh x), x as above. At beta = 0 a tiny one stands in: the
+  // logarithm stays finite, so that t = 0 gives 0, and every other t gives 1 as it should.
+  constexpr double kTiny = 1e-30;
+  const Id x = b.mul(b.mul(t, b.log(b.max(beta, b.full(kTiny, b.dtype(beta))))), -0.5);
+  const Id tanh = b.tanh(x);
+  return b.div(b.mul(tanh, 2.0), b.add(tanh, 1.0));
+}
+
 Updated update(Builder& b, const OptimizerConfig& config, Id g, Id theta,
                std::span<const Id> opt_state, const UpdateArgs& args) {
   MIXFLOW_CHECK(opt_state.size() == opt_state_names(config.kind).size(), "wrong optimiser state");

@@ -46,6 +46,10 @@ bool has_hyper(OptimizerKind kind, MetaKind hyper);
 // is taken.
 Id unbias(Builder& b, Id beta, Id t);
 
+// 1 - beta^t, the moving average of t ones, to the same precision; exactly 0 at t = 0, with its
+// derivative. beta >= 0.
+Id average_of_ones(Builder& b, Id beta, Id t);
+
 struct Updated {
   Id theta;
   Ids opt_state;

@@ -102,9 +102,12 @@ StageBuilder::StageBuilder(const Config& config, const TaskSource& source, DType
       setting_{config, *model_, hypers_, unroll_, inner_data_, dtype},
       tasks_(config.meta.batch),
       chunk_(tasks_per_chunk(config)),
-      forward_(task_forward(setting_, outer_)),
-      gradient_(task_gradient(*forward_, active_inputs(), config.gradient.mode)),
-      gradient_body_(build_gradient_body()) {}
+      gradient_(build_gradient(Start::theta0)) {
+  if (!config.inner.carries_state()) return;
+  MIXFLOW_CHECK(!meta_init() && config.gradient.mode != Mode::finite_difference,
+                "the loader lets no such config carry its inner state");
+  carried_ = build_gradient(Start::carried);
+}
 
 std::size_t StageBuilder::num_shared() const {
   return model_->parameters().size() + hypers_.shared().size();
@@ -136,6 +139,14 @@ Ids StageBuilder::add_theta0(Draft& draft, std::span<const Id> eta) const {
   return theta0;
 }
 
+// What all tasks share when they start from theta_0.
+Ids StageBuilder::with_hypers(Builder& b, std::span<const Id> theta0,
+                              std::span<const Id> eta) const {
+  Ids consts(theta0.begin(), theta0.end());
+  append(consts, hypers_.compute(b, eta, config_.inner.steps, dtype_));
+  return consts;
+}
+
 StageBuilder::Data StageBuilder::add_data(Draft& draft, std::int64_t tasks, std::int64_t steps,
                                           std::span<const Type> outer) const {
   Data data;
@@ -151,21 +162,49 @@ StageBuilder::Data StageBuilder::add_data(Draft& draft, std::int64_t tasks, std:
   return data;
 }
 
+// The state of all tasks, in the order of a task graph's inputs: theta, then the optimiser's.
+Ids StageBuilder::add_inner_state(Draft& draft) const {
+  Ids state;
+  const auto add = [&](std::string name, const Parameter& parameter) {
+    state.push_back(draft.input(std::move(name), Role::inner_state,
+                                stacked({dtype_, parameter.shape}, tasks_)));
+  };
+  for (const Parameter& parameter : model_->parameters()) {
+    add(carried_theta_name(parameter.name), parameter);
+  }
+  for (const Parameter& parameter : model_->parameters()) {
+    for (const std::string_view name : opt_state_names(config_.inner.optimizer.kind)) {
+      add(carried_opt_state_name(name, parameter.name), parameter);
+    }
+  }
+  return state;
+}
+
+StageBuilder::Gradient StageBuilder::build_gradient(Start start) const {
+  Gradient gradient;
+  gradient.shared = start == Start::carried ? hypers_.shared().size() : num_shared();
+  gradient.forward = task_forward(setting_, outer_, start);
+  gradient.task =
+      task_gradient(*gradient.forward, active_inputs(gradient, start), config_.gradient.mode);
+  gradient.body = build_gradient_body(gradient);
+  return gradient;
+}
+
 // The inputs of a task graph that depend on eta.
-Mask StageBuilder::active_inputs() const {
-  Mask active(forward_->inputs.size(), false);
-  const std::size_t tensors = model_->parameters().size();
-  for (std::size_t i = 0; i < tensors; ++i) active[i] = meta_init();
+Mask StageBuilder::active_inputs(const Gradient& gradient, Start start) const {
+  Mask active(gradient.forward->inputs.size(), false);
+  const std::size_t theta0 = start == Start::carried ? 0 : model_->parameters().size();
+  for (std::size_t i = 0; i < theta0; ++i) active[i] = meta_init();
   for (std::size_t i = 0; i < hypers_.shared().size(); ++i) {
-    active[tensors + i] = hypers_.shared()[i].active;
+    active[theta0 + i] = hypers_.shared()[i].active;
   }
   return active;
 }
 
 // One chunk of tasks: -> sums (cotangents, outer and inner losses, all over N), ys (outer loss,
-// inner losses, theta_T..).
-GraphPtr StageBuilder::build_gradient_body() const {
-  const GraphPtr graph = over_chunk(gradient_.graph, num_shared(), 1, chunk_);
+// inner losses, theta_T.., and opt_state_T.. if carried).
+GraphPtr StageBuilder::build_gradient_body(const Gradient& gradient) const {
+  const GraphPtr graph = over_chunk(gradient.task.graph, gradient.shared, 1, chunk_);
   const double share = 1.0 / static_cast<double>(tasks_);
   Builder b;
   Ids args;
@@ -175,7 +214,7 @@ GraphPtr StageBuilder::build_gradient_body() const {
   args.push_back(b.full(share, dtype_));
   const Ids results = b.inline_graph(*graph, args);
   const auto sum = [&](Id x) { return chunk_ == 1 ? x : b.sum(x, {0}); };
-  const std::size_t primals = 2 + model_->parameters().size();
+  const std::size_t primals = gradient.forward->outputs.size();
   Ids outputs;
   for (std::size_t i = primals; i < results.size(); ++i) outputs.push_back(sum(results[i]));
   for (std::size_t i = 0; i < 2; ++i) outputs.push_back(b.mul(sum(results[i]), share));
@@ -183,15 +222,13 @@ GraphPtr StageBuilder::build_gradient_body() const {
   return b.finish(std::move(outputs));
 }
 
-StageBuilder::MetaGradient StageBuilder::meta_gradient(Builder& b, std::span<const Id> eta,
-                                                       std::span<const Id> theta0,
-                                                       const Data& data) const {
-  const Ids shared = hypers_.compute(b, eta, config_.inner.steps, dtype_);
-  Ids consts(theta0.begin(), theta0.end());
-  append(consts, shared);
-  const auto nonzero = static_cast<int>(std::ranges::count(gradient_.nonzero, true));
-  const Builder::Loop loop =
-      over_tasks(b, gradient_body_, consts, data.all(), tasks_, chunk_, nonzero + 2);
+StageBuilder::MetaGradient StageBuilder::meta_gradient(Builder& b, const Gradient& gradient,
+                                                       std::span<const Id> eta,
+                                                       std::span<const Id> consts,
+                                                       std::span<const Id> own) const {
+  const Mask& has_cotangent = gradient.task.nonzero;
+  const auto nonzero = static_cast<int>(std::ranges::count(has_cotangent, true));
+  const Builder::Loop loop = over_tasks(b, gradient.body, consts, own, tasks_, chunk_, nonzero + 2);
 
   // From the values that tasks share back to eta: once for all tasks, since this part is linear in
   // the cotangents.
@@ -199,7 +236,7 @@ StageBuilder::MetaGradient StageBuilder::meta_gradient(Builder& b, std::span<con
   Ids reached;
   Ids bars;
   for (std::size_t i = 0, next = 0; i < consts.size(); ++i) {
-    if (!gradient_.nonzero[i]) continue;
+    if (!has_cotangent[i]) continue;
     reached.push_back(consts[i]);
     bars.push_back(loop.carry[next++]);
   }
@@ -224,9 +261,8 @@ StageBuilder::MetaGradient StageBuilder::given_gradient(Draft& draft, std::span<
     result.eta_bar.push_back(
         draft.input(meta_grad_name(eta_[i].name), Role::meta_grad, b.type(eta[i])));
   }
-  Ids consts(theta0.begin(), theta0.end());
-  append(consts, hypers_.compute(b, eta, config_.inner.steps, dtype_));
-  const GraphPtr body = over_chunk(lower_grad(*forward_), num_shared(), 0, chunk_);
+  const Ids consts = with_hypers(b, theta0, eta);
+  const GraphPtr body = over_chunk(lower_grad(*gradient_.forward), num_shared(), 0, chunk_);
   result.ys = over_tasks(b, body, consts, data.all(), tasks_, chunk_, 0).ys;
   result.outer_mean = b.mean(result.ys[0], {0});
   result.inner_mean = b.mean(result.ys[1], {0});
@@ -246,19 +282,33 @@ Stage StageBuilder::train() const {
     }
   }
   const Ids theta0 = add_theta0(draft, eta);
+  const std::size_t inner_state = draft.stage.inputs.size();
+  Ids own = carried_ ? add_inner_state(draft) : Ids{};
+  const std::size_t carried = own.size();
   const Data data = add_data(draft, tasks_, config_.inner.steps, outer_);
+  append(own, data.all());
   const Id lr = draft.input("meta_lr", Role::scalar, {dtype_, {}});
   const Id t = draft.input("meta_step", Role::scalar, {dtype_, {}});
 
-  const MetaGradient result = config_.gradient.mode == Mode::finite_difference
-                                  ? given_gradient(draft, eta, theta0, data)
-                                  : meta_gradient(b, eta, theta0, data);
+  MetaGradient result;
+  if (config_.gradient.mode == Mode::finite_difference) {
+    result = given_gradient(draft, eta, theta0, data);
+  } else if (carried_) {
+    const Id done = draft.input("steps_done", Role::scalar, {dtype_, {}});
+    const Ids consts = hypers_.compute(b, eta, config_.inner.steps, dtype_, done);
+    result = meta_gradient(b, *carried_, eta, consts, own);
+  } else {
+    result = meta_gradient(b, gradient_, eta, with_hypers(b, theta0, eta), own);
+  }
   const MetaStep step = meta_update(b, config_.meta, eta_, eta, state, result.eta_bar, lr, t);
   for (std::size_t i = 0; i < eta_.size(); ++i) {
     draft.output(eta_[i].name, Role::eta, step.eta[i]);
   }
   for (std::size_t i = 0; i < state.size(); ++i) {
     draft.output(state_names[i], Role::meta_state, step.state[i]);
+  }
+  for (std::size_t i = 0; i < carried; ++i) {
+    draft.output(draft.stage.inputs[inner_state + i].name, Role::inner_state, result.ys[2 + i]);
   }
   draft.output("outer_loss", Role::result, result.outer_mean);
   draft.output("inner_loss", Role::result, result.inner_mean);
@@ -271,7 +321,8 @@ Stage StageBuilder::grad() const {
   const Ids eta = add_eta(draft);
   const Ids theta0 = add_theta0(draft, eta);
   const Data data = add_data(draft, tasks_, config_.inner.steps, outer_);
-  const MetaGradient result = meta_gradient(draft.b, eta, theta0, data);
+  const MetaGradient result =
+      meta_gradient(draft.b, gradient_, eta, with_hypers(draft.b, theta0, eta), data.all());
   for (std::size_t i = 0; i < eta_.size(); ++i) {
     draft.output("meta_grad." + without_eta(eta_[i].name), Role::result, result.eta_bar[i]);
   }
@@ -301,7 +352,8 @@ Stage StageBuilder::objective() const {
     append(consts, hypers_.compute(draft.b, eta_before, config_.inner.steps, dtype_));
     shared += hypers_.shared().size();
   }
-  const GraphPtr forward = frozen ? task_forward(setting_, outer_, true) : forward_;
+  const GraphPtr forward =
+      frozen ? task_forward(setting_, outer_, Start::theta0, true) : gradient_.forward;
   const GraphPtr body = over_chunk(lower_grad(*forward), shared, 0, chunk_);
   const Builder::Loop loop = over_tasks(draft.b, body, consts, data.all(), tasks_, chunk_, 0);
   draft.output("outer_loss", Role::result, loop.ys[0]);
@@ -322,6 +374,21 @@ Stage StageBuilder::eval(std::int64_t tasks, std::span<const std::int64_t> point
   const Builder::Loop loop = over_tasks(draft.b, body, consts, data.all(), tasks, chunk, 0);
   draft.output("eval_loss", Role::result, loop.ys[0]);
   if (model_->classifies()) draft.output("eval_accuracy", Role::result, loop.ys[1]);
+  return draft.finish();
+}
+
+Stage StageBuilder::state_eval() const {
+  Draft draft;
+  Ids own;
+  for (const Parameter& parameter : model_->parameters()) {
+    own.push_back(draft.input(carried_theta_name(parameter.name), Role::inner_state,
+                              stacked({dtype_, parameter.shape}, tasks_)));
+  }
+  const std::vector<Type> outer = batch_types(source_, source_.outer_batch(Split::test), dtype_);
+  append(own, add_data(draft, tasks_, 1, outer).outer);
+  const GraphPtr body = over_chunk(task_outer_loss(setting_, outer), 0, 0, chunk_);
+  const Builder::Loop loop = over_tasks(draft.b, body, {}, own, tasks_, chunk_, 0);
+  draft.output("state_loss", Role::result, loop.ys[0]);
   return draft.finish();
 }
 

@@ -34,6 +34,8 @@ class StageBuilder {
   Stage objective() const;
   // `points`: numbers of inner steps, ascending and distinct, not empty.
   Stage eval(std::int64_t tasks, std::span<const std::int64_t> points) const;
+  // Only where the inner state is carried.
+  Stage state_eval() const;
   // Dots of one meta-step without recomputation (Experiment::model_flop).
   std::int64_t model_flop() const;
 
@@ -51,18 +53,29 @@ class StageBuilder {
     Ids ys;  // outer_loss [N], inner_loss [N, T], theta_T [N, ..]..
   };
   struct Draft;  // a stage under construction
+  // From one kind of start.
+  struct Gradient {
+    std::size_t shared = 0;  // inputs that are the same for all tasks
+    GraphPtr forward;        // of one task
+    TaskGradient task;       // of one task
+    GraphPtr body;           // of one chunk of tasks
+  };
 
   std::size_t num_shared() const;
   Ids add_eta(Draft& draft) const;
   Ids add_theta0(Draft& draft, std::span<const Id> eta) const;
+  Ids with_hypers(Builder& b, std::span<const Id> theta0, std::span<const Id> eta) const;
   Data add_data(Draft& draft, std::int64_t tasks, std::int64_t steps,
                 std::span<const Type> outer) const;
-  Mask active_inputs() const;
-  GraphPtr build_gradient_body() const;
+  Ids add_inner_state(Draft& draft) const;
+  Gradient build_gradient(Start start) const;
+  Mask active_inputs(const Gradient& gradient, Start start) const;
+  GraphPtr build_gradient_body(const Gradient& gradient) const;
   MetaGradient given_gradient(Draft& draft, std::span<const Id> eta, std::span<const Id> theta0,
                               const Data& data) const;
-  MetaGradient meta_gradient(Builder& b, std::span<const Id> eta, std::span<const Id> theta0,
-                             const Data& data) const;
+  // `consts`: what all tasks share; `own`: each task's state (if carried) and data, over N.
+  MetaGradient meta_gradient(Builder& b, const Gradient& gradient, std::span<const Id> eta,
+                             std::span<const Id> consts, std::span<const Id> own) const;
 
   const Config& config_;
   const TaskSource& source_;
@@ -77,9 +90,8 @@ class StageBuilder {
   TaskSetting setting_;
   std::int64_t tasks_;
   std::int64_t chunk_;
-  GraphPtr forward_;        // of one task
-  TaskGradient gradient_;   // of one task
-  GraphPtr gradient_body_;  // of one chunk of tasks
+  Gradient gradient_;                // from theta_0
+  std::optional<Gradient> carried_;  // from a carried state, for `train`
 };
 
 }  // namespace mixflow

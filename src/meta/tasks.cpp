@@ -6,29 +6,61 @@ namespace mixflow {
 namespace {
 
 struct Inputs {
-  Ids theta0;
   Ids shared;
   Ids frozen;
+  Unroll::State from;
   Ids inner;
   Ids outer;
 };
 
-Inputs add_inputs(Builder& b, const TaskSetting& setting, std::span<const Type> outer,
-                  std::int64_t steps, bool frozen = false) {
-  Inputs in;
-  for (const Parameter& parameter : setting.model.parameters()) {
-    in.theta0.push_back(b.input({setting.dtype, parameter.shape}, parameter.name));
-  }
+Ids add_shared(Builder& b, const TaskSetting& setting, std::int64_t steps) {
+  Ids shared;
   for (std::size_t i = 0; i < setting.hypers.shared().size(); ++i) {
-    in.shared.push_back(b.input(setting.hypers.type(i, steps, setting.dtype)));
+    shared.push_back(b.input(setting.hypers.type(i, steps, setting.dtype)));
   }
-  for (std::size_t i = 0; frozen && i < setting.hypers.shared().size(); ++i) {
-    in.frozen.push_back(b.input(setting.hypers.type(i, steps, setting.dtype)));
+  return shared;
+}
+
+Ids add_theta(Builder& b, const TaskSetting& setting) {
+  Ids theta;
+  for (const Parameter& parameter : setting.model.parameters()) {
+    theta.push_back(b.input({setting.dtype, parameter.shape}, parameter.name));
   }
+  return theta;
+}
+
+void add_data(Builder& b, const TaskSetting& setting, std::span<const Type> outer,
+              std::int64_t steps, Inputs& in) {
   for (std::size_t i = 0; i < setting.inner_data.batch.size(); ++i) {
     in.inner.push_back(b.input(setting.inner_data.unrolled(i, steps)));
   }
   for (const Type& type : outer) in.outer.push_back(b.input(type));
+}
+
+Inputs add_inputs(Builder& b, const TaskSetting& setting, std::span<const Type> outer,
+                  std::int64_t steps, bool frozen = false) {
+  Inputs in;
+  in.from = setting.unroll.start(b, add_theta(b, setting));
+  in.shared = add_shared(b, setting, steps);
+  in.frozen = frozen ? add_shared(b, setting, steps) : in.shared;
+  add_data(b, setting, outer, steps, in);
+  return in;
+}
+
+Inputs add_carried_inputs(Builder& b, const TaskSetting& setting, std::span<const Type> outer) {
+  const std::int64_t steps = setting.config.inner.steps;
+  Inputs in;
+  in.shared = add_shared(b, setting, steps);
+  in.frozen = in.shared;
+  in.from.theta = add_theta(b, setting);
+  const OptimizerKind kind = setting.config.inner.optimizer.kind;
+  for (const Id theta : in.from.theta) {
+    const Type type = b.type(theta);
+    for (std::size_t k = 0; k < opt_state_names(kind).size(); ++k) {
+      in.from.opt_state.push_back(b.input(type));
+    }
+  }
+  add_data(b, setting, outer, steps, in);
   return in;
 }
 
@@ -51,14 +83,27 @@ Shape without_leading(Shape shape) {
 
 }  // namespace
 
-GraphPtr task_forward(const TaskSetting& setting, std::span<const Type> outer, bool frozen) {
+GraphPtr task_forward(const TaskSetting& setting, std::span<const Type> outer, Start start,
+                      bool frozen) {
   Builder b;
-  const Inputs in = add_inputs(b, setting, outer, setting.config.inner.steps, frozen);
-  const Ids& prefix = frozen ? in.frozen : in.shared;
-  const Unroll::Steps steps = setting.unroll.run_all(b, in.theta0, in.shared, prefix, in.inner);
-  Ids outputs{setting.unroll.outer_loss(b, steps.state.theta, in.outer), steps.losses};
-  outputs.insert(outputs.end(), steps.state.theta.begin(), steps.state.theta.end());
+  const bool carried = start == Start::carried;
+  MIXFLOW_CHECK(!(carried && frozen), "a carried state is frozen already");
+  const Inputs in = carried ? add_carried_inputs(b, setting, outer)
+                            : add_inputs(b, setting, outer, setting.config.inner.steps, frozen);
+  const Unroll::Steps steps = setting.unroll.run_all(b, in.from, in.shared, in.frozen, in.inner);
+  const auto& [theta, opt_state] = steps.state;
+  Ids outputs{setting.unroll.outer_loss(b, theta, in.outer), steps.losses};
+  outputs.insert(outputs.end(), theta.begin(), theta.end());
+  if (carried) outputs.insert(outputs.end(), opt_state.begin(), opt_state.end());
   return b.finish(std::move(outputs));
+}
+
+GraphPtr task_outer_loss(const TaskSetting& setting, std::span<const Type> outer) {
+  Builder b;
+  const Ids theta = add_theta(b, setting);
+  Ids fields;
+  for (const Type& type : outer) fields.push_back(b.input(type));
+  return b.finish({setting.unroll.outer_loss(b, theta, fields)});
 }
 
 GraphPtr task_eval(const TaskSetting& setting, std::span<const Type> outer,
@@ -66,7 +111,7 @@ GraphPtr task_eval(const TaskSetting& setting, std::span<const Type> outer,
   Builder b;
   const std::int64_t steps = std::max<std::int64_t>(points.back(), 1);
   const Inputs in = add_inputs(b, setting, outer, steps);
-  Unroll::State state = setting.unroll.start(b, in.theta0);
+  Unroll::State state = in.from;
   Ids losses;
   Ids accuracies;
   std::int64_t done = 0;

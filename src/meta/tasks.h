@@ -2,6 +2,8 @@
 //
 // All task graphs have the inputs (theta_0.., shared.. | inner fields [T or 1, B, ..].., outer
 // fields [B, ..]..): the first group is the same for all tasks, the second is each task's own.
+// Where the inner state is carried from one meta-step to the next, it takes the place of theta_0
+// and is the task's own: (shared.. | theta.., opt_state.., inner fields.., outer fields..).
 #pragma once
 
 #include <cstdint>
@@ -23,10 +25,19 @@ struct TaskSetting {
   DType dtype;
 };
 
-// -> (outer loss, inner losses [T], theta_T..), with symbolic gradients. With `frozen`, the steps
-// before inner.window read their shared values from a second group of inputs, after the first: what
-// the truncated gradient holds constant.
-GraphPtr task_forward(const TaskSetting& setting, std::span<const Type> outer, bool frozen = false);
+enum class Start : std::uint8_t {
+  theta0,   // theta_0 and a zero optimiser state
+  carried,  // the state that an earlier unroll ended in, a constant
+};
+
+// -> (outer loss, inner losses [T], theta_T.., and from a carried state opt_state_T..), with
+// symbolic gradients. With `frozen`, the steps before inner.window read their shared values from a
+// second group of inputs, after the first: what the truncated gradient holds constant.
+GraphPtr task_forward(const TaskSetting& setting, std::span<const Type> outer,
+                      Start start = Start::theta0, bool frozen = false);
+
+// -> V on an outer batch: (theta.., outer fields [B, ..]..) -> scalar, all of it the task's own.
+GraphPtr task_outer_loss(const TaskSetting& setting, std::span<const Type> outer);
 
 // -> (loss [points], accuracy [points] for classification): the outer loss after each number of
 // inner steps in `points` (ascending, distinct), with symbolic gradients.

@@ -173,19 +173,20 @@ Unroll::Steps Unroll::run(Builder& b, const State& state, std::span<const Id> sh
   return {{Ids(loop.carry.begin(), split), Ids(split, loop.carry.end())}, loop.ys[0]};
 }
 
-Unroll::Steps Unroll::run_all(Builder& b, std::span<const Id> theta0, std::span<const Id> shared,
+Unroll::Steps Unroll::run_all(Builder& b, const State& from, std::span<const Id> shared,
                               std::span<const Id> prefix, std::span<const Id> data) const {
   const std::int64_t steps = config_.inner.steps;
   const std::int64_t window = config_.inner.window;
   if (window <= 0 || window >= steps) {
     Builder::Scope scope(b, "unroll");
-    return run(b, start(b, theta0), shared, data, 0, steps);
+    return run(b, from, shared, data, 0, steps);
   }
   const std::int64_t before = steps - window;
   Steps first;
   {
     Builder::Scope scope(b, "unroll before the window");
-    first = run(b, start(b, stopped(b, theta0)), stopped(b, prefix), data, 0, before);
+    const State constant{stopped(b, from.theta), stopped(b, from.opt_state)};
+    first = run(b, constant, stopped(b, prefix), data, 0, before);
   }
   Builder::Scope scope(b, "unroll");
   // Zero derivatives at the border too: theta and opt_state there count as constants.

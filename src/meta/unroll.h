@@ -1,7 +1,8 @@
 // The inner problem of one task as a graph:
 //
-//   theta_0, opt_state_0 = 0;   g_t = dL/dtheta(theta_t, eta, x_t);   (theta, opt_state)_{t+1} =
-//   Upsilon(g_t, theta_t, opt_state_t, eta) outer loss V(theta_T, x_val): L without its L2 term
+//   theta_0, opt_state_0 = 0, or where the unroll before ended;   g_t = dL/dtheta(theta_t, eta,
+//   x_t);   (theta, opt_state)_{t+1} = Upsilon(g_t, theta_t, opt_state_t, eta) outer loss
+//   V(theta_T, x_val): L without its L2 term
 //
 // The T steps are a scan whose body holds the inner gradient as a `grad` node, so that graph size
 // does not depend on T and the derivative of the gradient is a choice: kept symbolic for mixed mode
@@ -55,9 +56,10 @@ class Unroll {
   // (Hypers::compute) and `data` (inner fields, [steps or 1, B, ..]) have. count > 0.
   Steps run(Builder& b, const State& state, std::span<const Id> shared, std::span<const Id> data,
             std::int64_t first, std::int64_t count) const;
-  // All T steps; derivatives flow through the last inner.window only. The steps before read
-  // `prefix` instead of `shared`: the same values, or others with which to vary the window alone.
-  Steps run_all(Builder& b, std::span<const Id> theta0, std::span<const Id> shared,
+  // All T steps on from a state; derivatives flow through the last inner.window only. The steps
+  // before read `prefix` instead of `shared`: the same values, or others with which to vary the
+  // window alone.
+  Steps run_all(Builder& b, const State& from, std::span<const Id> shared,
                 std::span<const Id> prefix, std::span<const Id> data) const;
   // V on an outer batch.
   Id outer_loss(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const;

@@ -457,15 +457,26 @@ void BodyPlanner::place_ys(const Node& node, std::int32_t time, LoopPlan& loop, 
     storage(value) = add_storage(ys.stride * (region.n - 1), time, last(value), value);
     return;
   }
-  const auto never = [](Id) { return false; };
-  if (place_at_destination(value, time, false, never)) return;
+  // An input of this body that the value is to overwrite may be an xs of this very loop: an
+  // iteration reads its slice and writes that one only.
+  const auto first_xs = static_cast<std::size_t>(region.num_consts + region.num_carry);
+  const auto read_slice_by_slice = [&](Id r) {
+    for (std::size_t i = 0; i < loop.xs.size(); ++i) {
+      if (root(node.in[first_xs + i]) != r || occurrences(node, r) != 1) continue;
+      if (loop.xs[i].stride != ys.stride) continue;
+      contract.in_place_of = static_cast<std::int32_t>(first_xs + i);
+      return true;
+    }
+    return false;
+  };
+  if (place_at_destination(value, time, false, read_slice_by_slice)) return;
+  contract.in_place_of = -1;
   if (planner_.options.share) {
     const std::int32_t xs = donated_xs_for(node, loop, body_output, ys.stride, false, xs_taken);
-    const auto first = static_cast<std::size_t>(region.num_consts + region.num_carry);
-    if (xs >= 0 && join(value, root(node.in[first + static_cast<std::size_t>(xs)]), time)) {
+    if (xs >= 0 && join(value, root(node.in[first_xs + static_cast<std::size_t>(xs)]), time)) {
       xs_taken[static_cast<std::size_t>(xs)] = true;
       ys.over_xs = xs;
-      contract.slot_of = static_cast<std::int32_t>(first) + xs;
+      contract.slot_of = static_cast<std::int32_t>(first_xs) + xs;
       return;
     }
   }

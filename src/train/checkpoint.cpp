@@ -95,7 +95,7 @@ std::vector<std::int64_t> saved_steps(const std::filesystem::path& directory) {
   return steps;
 }
 
-bool is_state(const Port& port) { return port.role == Role::eta || port.role == Role::meta_state; }
+bool is_state(const Port& port) { return outlives_meta_step(port.role); }
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 // The state of a run between two meta-steps, in one safetensors file that is replaced whole:
-// meta-parameters, meta-optimiser state, and where the run's files ended.
+// meta-parameters, meta-optimiser state, the inner state if it is carried, and where the run's
+// files ended.
 #pragma once
 
 #include <cstdint>

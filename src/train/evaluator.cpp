@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "train/inner_state.h"
+#include "util/error.h"
+
 namespace mixflow {
 namespace {
 
@@ -29,10 +32,28 @@ struct Moments {
 }  // namespace
 
 Evaluator::Evaluator(const Experiment& experiment, const TaskSource& source, ProgramPtr program,
-                     const StageRun& trained)
+                     const StageRun& trained, ProgramPtr state_program)
     : experiment_(experiment),
       source_(source),
-      stage_(experiment.eval, std::move(program), beside(trained, experiment.eval)) {}
+      stage_(experiment.eval, std::move(program), beside(trained, experiment.eval)) {
+  const bool carried = experiment.config.inner.carries_state();
+  MIXFLOW_CHECK(carried == (state_program != nullptr), "a program for the carried state, if any");
+  if (!carried) return;
+  state_.emplace(experiment.state_eval, std::move(state_program),
+                 beside(trained, experiment.state_eval));
+}
+
+double Evaluator::state_loss(Split split) {
+  const std::int64_t tasks = experiment_.config.meta.batch;
+  Moments loss;
+  for (std::int64_t first = 0; first < experiment_.config.meta.eval.tasks; first += tasks) {
+    state_->fill(source_, split, static_cast<std::uint64_t>(first / tasks),
+                 experiment_.config.precision);
+    state_->run();
+    for (const double value : state_->results("state_loss")) loss.add(value);
+  }
+  return loss.mean();
+}
 
 EvalResult Evaluator::run(Split split, std::int64_t step) {
   const EvalConfig& config = experiment_.config.meta.eval;
@@ -64,6 +85,10 @@ EvalResult Evaluator::run(Split split, std::int64_t step) {
       point.accuracy_ci95 = accuracy[p].ci95();
     }
     result.points.push_back(point);
+  }
+  if (state_) {
+    result.state_loss = state_loss(split);
+    result.state_inner_steps = inner_steps_after(experiment_.config.inner, step);
   }
   return result;
 }

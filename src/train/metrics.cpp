@@ -43,8 +43,12 @@ std::string to_json(const EvalResult& result) {
     }
     points.push_back(std::move(point));
   }
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"step", result.step}, {"tasks", result.tasks}, {"points", std::move(points)}};
+  if (result.state_loss) {
+    json["state_loss"] = *result.state_loss;
+    json["state_inner_steps"] = result.state_inner_steps;
+  }
   return json.dump();
 }
 
@@ -60,6 +64,12 @@ std::string to_text(const EvalResult& result) {
     if (!result.has_accuracy) continue;
     std::snprintf(part, sizeof part, ", accuracy %.1f %% ± %.1f", 100 * p.accuracy,
                   100 * p.accuracy_ci95);
+    text += part;
+  }
+  if (result.state_loss) {
+    char part[96];
+    std::snprintf(part, sizeof part, "; carried inner state: loss %.5g after %lld inner steps",
+                  *result.state_loss, static_cast<long long>(result.state_inner_steps));
     text += part;
   }
   return text;
@@ -88,6 +98,10 @@ EvalResult parse_eval(const std::string& text) {
         point.accuracy_ci95 = number_or_nan(p.at("accuracy_ci95"));
       }
       result.points.push_back(point);
+    }
+    if (json.contains("state_loss")) {
+      result.state_loss = number_or_nan(json.at("state_loss"));
+      result.state_inner_steps = json.at("state_inner_steps");
     }
     return result;
   } catch (const nlohmann::json::exception& error) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,10 @@ struct EvalResult {
   std::int64_t tasks = 0;
   bool has_accuracy = false;
   std::vector<EvalPoint> points;
+  // Where the inner state is carried: the held-out outer loss of its theta as it stands, and how
+  // many inner steps led there.
+  std::optional<double> state_loss;
+  std::int64_t state_inner_steps = 0;
 };
 std::string to_json(const EvalResult& result);
 // Back again; what was not finite is NaN. UserError for other JSON.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "train/inner_state.h"
 #include "util/error.h"
 #include "util/rng.h"
 
@@ -15,6 +16,10 @@ constexpr std::int64_t kDrawChunk = std::int64_t{1} << 16;
 
 }  // namespace
 
+bool outlives_meta_step(Role role) {
+  return role == Role::eta || role == Role::meta_state || role == Role::inner_state;
+}
+
 std::string_view source_name(const Port& port) {
   constexpr std::string_view kPrefix = "frozen.";
   std::string_view name = port.name;
@@ -26,7 +31,7 @@ std::vector<Donation> donations_of(const Stage& stage) {
   std::vector<Donation> donations;
   for (std::size_t j = 0; j < stage.outputs.size(); ++j) {
     const Port& port = stage.outputs[j];
-    if (port.role != Role::eta && port.role != Role::meta_state) continue;
+    if (!outlives_meta_step(port.role)) continue;
     donations.push_back({.input = stage.input(port.name), .output = static_cast<int>(j)});
   }
   return donations;
@@ -39,7 +44,8 @@ ProgramPtr compile_stage(const Stage& stage, const PlanOptions& plan) {
 ExecutorOptions beside(const StageRun& owner, const Stage& stage) {
   ExecutorOptions options{.arena = owner.executor().arena()};
   for (const Port& port : stage.inputs) {
-    const bool shared = port.role == Role::eta || port.role == Role::theta0;
+    const bool shared =
+        port.role == Role::eta || port.role == Role::theta0 || port.role == Role::inner_state;
     options.inputs.push_back(shared ? owner.input(port.name).data() : nullptr);
   }
   return options;
@@ -133,6 +139,7 @@ void draw_initial_values(const Experiment& experiment, StageRun& run) {
       from_doubles(type, chunk, data + first * dtype_bytes(type.dtype));
     }
   }
+  reset_inner_state(run);
 }
 
 std::vector<double> to_doubles(const Type& type, const std::byte* data) {

@@ -11,7 +11,10 @@
 
 namespace mixflow {
 
-// Outputs eta and meta_state of a stage are written over the inputs of the same name.
+// Tensors that one meta-step leaves to the next, and checkpoints hold.
+bool outlives_meta_step(Role role);
+
+// Those outputs of a stage are written over the inputs of the same name.
 std::vector<Donation> donations_of(const Stage& stage);
 
 // The tensor that an input's values come from: frozen.eta.x takes those of eta.x.
@@ -20,8 +23,8 @@ std::string_view source_name(const Port& port);
 ProgramPtr compile_stage(const Stage& stage, const PlanOptions& plan);
 
 class StageRun;
-// For a run of `stage` that never overlaps with those of `owner`: it reads the owner's eta and
-// theta_0 where they are, and works in the owner's arena.
+// For a run of `stage` that never overlaps with those of `owner`: it reads the owner's eta,
+// theta_0 and carried inner state where they are, and works in the owner's arena.
 ExecutorOptions beside(const StageRun& owner, const Stage& stage);
 
 class StageRun {
@@ -58,7 +61,8 @@ class StageRun {
   std::int64_t tasks_ = 0, steps_ = 0;
 };
 
-// Draws the starting values of all meta-parameters and of theta_0 that the stage has. They depend
+// Draws the starting values of all meta-parameters and of theta_0 that the stage has, and puts a
+// carried inner state there. They depend
 // on the seed and on the tensor's place in the experiment alone, and are the same numbers in f32
 // and f64.
 void draw_initial_values(const Experiment& experiment, StageRun& run);

@@ -97,6 +97,11 @@ std::string to_text(const TrainSummary& s) {
   for (std::size_t i = 0; i < s.after.points.size() && i < s.before.points.size(); ++i) {
     text += table_row(s.before.points[i], s.after.points[i], s.after.has_accuracy);
   }
+  if (s.before.state_loss && s.after.state_loss) {
+    text += format("  carried inner state, after %lld inner steps   loss %.4g -> %.4g\n",
+                   static_cast<long long>(s.after.state_inner_steps), *s.before.state_loss,
+                   *s.after.state_loss);
+  }
   text += format("Memory: static %s, dynamic %s planned = %s measured (mode %s)\n",
                  format_bytes(s.static_bytes).c_str(), format_bytes(s.dynamic_bytes).c_str(),
                  format_bytes(s.arena_peak_bytes).c_str(), s.mode.c_str());

@@ -84,6 +84,7 @@ std::string to_event(const EvalResult& result, double unix_s) {
     scalars.push_back({"eval/loss" + after, p.loss});
     if (result.has_accuracy) scalars.push_back({"eval/accuracy" + after, p.accuracy});
   }
+  if (result.state_loss) scalars.push_back({"eval/state_loss", *result.state_loss});
   return scalar_event(unix_s, result.step, scalars);
 }
 

@@ -14,6 +14,7 @@
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
 #include "train/finite_difference.h"
+#include "train/inner_state.h"
 #include "train/loss_window.h"
 #include "train/progress.h"
 #include "train/run_dir.h"
@@ -51,8 +52,10 @@ class Trainer {
         plan_{.threads = threads_},
         run_dir_(options.out, config, options.resume),
         eval_program_(compile_stage(experiment_.eval, plan_)),
+        state_program_(config.inner.carries_state() ? compile_stage(experiment_.state_eval, plan_)
+                                                    : nullptr),
         train_(train_run()),
-        evaluator_(experiment_, *source_, eval_program_, train_) {
+        evaluator_(experiment_, *source_, eval_program_, train_, state_program_) {
     if (config.gradient.mode == Mode::finite_difference) differences_.emplace(experiment_, plan_);
     restore();
     run_dir_.create(config);
@@ -67,7 +70,8 @@ class Trainer {
   // Training and evaluation take turns in one arena.
   StageRun train_run() const {
     ProgramPtr program = compile_stage(experiment_.train, plan_);
-    const std::int64_t bytes = std::max(program->dynamic_bytes, eval_program_->dynamic_bytes);
+    std::int64_t bytes = std::max(program->dynamic_bytes, eval_program_->dynamic_bytes);
+    if (state_program_) bytes = std::max(bytes, state_program_->dynamic_bytes);
     return {experiment_.train,
             std::move(program),
             {.arena = std::make_shared<Arena>(bytes, Arena::Kind::touched)}};
@@ -93,6 +97,7 @@ class Trainer {
   const PlanOptions plan_;
   RunDir run_dir_;
   const ProgramPtr eval_program_;
+  const ProgramPtr state_program_;  // null unless the inner state is carried
   StageRun train_;
   Evaluator evaluator_;
   std::optional<FiniteDifference> differences_;
@@ -236,6 +241,7 @@ void Trainer::meta_step(std::int64_t t) {
   const MetaConfig& meta = config().meta;
   train_.set_scalar("meta_lr", scheduled_lr(meta.schedule, meta.optimizer.lr, t, meta.steps));
   train_.set_scalar("meta_step", static_cast<double>(t));
+  give_inner_state(config().inner, t, train_);
   train_.fill(*source_, Split::train, static_cast<std::uint64_t>(t), config().precision);
   if (differences_) {
     const std::vector<std::vector<double>> gradient = differences_->gradient(train_);

@@ -49,7 +49,8 @@ TEST_CASE("configurations far from the defaults survive the round trip") {
       "validation_classes: [1, 2], test_classes: [3, 5]}\ninner: {loss: bce}\n" +
           model + learn,
       "data: {kind: sinusoid, phase: [0.1, 0.30000000000000004]}\n" + model +
-          "inner: {steps: 9, window: 4, optimizer: {kind: rmsprop, beta2: 0.5, eps_root: 0}}\n"
+          "inner: {steps: 9, window: 4, reset_every: 3, optimizer: {kind: rmsprop, beta2: 0.5, "
+          "eps_root: 0}}\n"
           "meta: {parameters: [{kind: beta2, transform: sigmoid, bounds: [-.inf, 2.5]}, {kind: lr, "
           "granularity: per_step, init: 1}], optimizer: {kind: adamw, weight_decay: 0.1}, "
           "schedule: {kind: step, every: 3, factor: 1}, clip_norm: 0.1, batch: 6}\n"
@@ -82,6 +83,7 @@ inner:
   loss: mse
   steps: 1
   window: 0
+  reset_every: 1
   l2: null
   optimizer:
     kind: sgd

@@ -160,3 +160,22 @@ TEST_CASE("rates per step before the window load with a warning") {
         "learned, the others keep their start");
   CHECK(parse_config(text + "5}\n", "c.yaml").warnings.empty());
 }
+
+TEST_CASE(
+    "an inner state that is carried across tasks loads with a warning, across one task's batches "
+    "without") {
+  const std::string rest = "inner: {steps: 2, reset_every: 0}\nmeta: {parameters: [{kind: lr}]}\n";
+  const Config sinusoid =
+      parse_config("data: {kind: sinusoid}\nmodel: {kind: mlp}\n" + rest, "c.yaml");
+  CHECK(sinusoid.inner.reset_every == 0);
+  REQUIRE(sinusoid.warnings.size() == 1);
+  CHECK(sinusoid.warnings[0] ==
+        "c.yaml:3:32: inner.reset_every: data.kind sinusoid draws new tasks in every meta-step, so "
+        "the inner state is carried from one task to another");
+  const Config tokens = parse_config(
+      "data: {kind: random_tokens}\n"
+      "model: {kind: transformer, d_model: 4, ffw: 4, heads: 1, kv_size: 2, layers: 1}\n" +
+          rest,
+      "c.yaml");
+  CHECK(tokens.warnings.empty());
+}

@@ -315,6 +315,40 @@ TEST_CASE("Outputs over inputs: later readers, exchanged inputs, and inputs that
   }
 }
 
+TEST_CASE("A loop's stacked results lie over the inputs that it reads slice by slice") {
+  // Two states that feed each other, each read before and after the new ones are known.
+  const GraphPtr body = body_of({kVector, kMatrix, kMatrix}, [](Builder& b, const List& in) {
+    const Id p = b.tanh(b.add(in[1], in[0]));
+    const Id q = b.dot(p, in[2]);
+    return Ids{b.sum(b.add(b.mul(q, in[1]), in[2]), {0}), p, q};
+  });
+  for (const std::int64_t n : {1, 2, 5}) {
+    Builder b;
+    const Id c = b.input(kVector), p = b.input(stacked(kMatrix, n)),
+             q = b.input(stacked(kMatrix, n));
+    const Loop loop = b.map(body, List{c}, List{p, q}, n, 1);
+    const GraphPtr graph = b.finish({loop.carry[0], loop.ys[0], loop.ys[1]});
+    const std::vector<Donation> straight = {{1, 1}, {2, 2}}, crossed = {{1, 2}, {2, 1}};
+    for (const auto& donations : {straight, crossed, {{1, 1}}, {{2, 1}}}) {
+      check_runs(graph, static_cast<unsigned>(n), donations);
+    }
+    // Nothing of the states' size but within an iteration.
+    const auto dynamic_bytes = [&](const std::vector<Donation>& donations) {
+      return compile(graph, donations, {.threads = 1})->dynamic_bytes;
+    };
+    if (n < 5) continue;
+    CHECK(dynamic_bytes(straight) <= dynamic_bytes({}) - 2 * stacked(kMatrix, n - 2).bytes());
+    // An input that is read afterwards, or is an output itself, is not overwritten.
+    Builder late;
+    const Id x = late.input(kVector), y = late.input(stacked(kMatrix, n));
+    const Id z = late.input(stacked(kMatrix, n));
+    const Loop again = late.map(body, List{x}, List{y, z}, n, 1);
+    const GraphPtr read_later =
+        late.finish({again.carry[0], again.ys[0], again.ys[1], late.tanh(y), z});
+    for (const auto& donations : {straight, crossed}) check_runs(read_later, 3, donations);
+  }
+}
+
 TEST_CASE("Loops without iterations return their inits") {
   const GraphPtr body = body_of({kVector, kVector}, [](Builder& b, const List& in) {
     return Ids{b.tanh(b.add(in[0], in[1])), in[0]};

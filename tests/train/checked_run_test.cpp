@@ -146,3 +146,28 @@ TEST_CASE("runs of every shipped config give the same bits with shared memory as
     }
   }
 }
+
+TEST_CASE(
+    "checked runs that carry the inner state give the reference's bits, and without shared memory "
+    "the same") {
+  for (const std::string kind : {"sgd", "momentum", "adam"}) {
+    for (const std::string layout : {"{chunk: 1}", "{chunk: 5}", "{chunk: 1, mode: reverse}"}) {
+      CAPTURE(kind);
+      CAPTURE(layout);
+      const auto built = [&](const std::string& precision, const std::string& batch) {
+        return Built(small_config(
+            {"inner.optimizer.kind=" + kind, "inner.steps=2", "inner.reset_every=2",
+             "gradient=" + layout, "precision=" + precision, "meta.batch=" + batch,
+             "meta.parameters=[{kind: lr, granularity: per_parameter, transform: exp}]"}));
+      };
+      for (const std::string batch : {"1", "5"}) {
+        if (batch == "1" && layout == "{chunk: 5}") continue;
+        const Built f64 = built("f64", batch);
+        check_against_reference(f64, f64.experiment.train);
+      }
+      const Built f32 = built("f32", "5");
+      check_shared_against_apart(f32, f32.experiment.train);
+      check_shared_against_apart(f32, f32.experiment.state_eval);
+    }
+  }
+}

@@ -11,6 +11,7 @@
 #include "data/source.h"
 #include "meta/experiment.h"
 #include "train/baseline.h"
+#include "train/inner_state.h"
 #include "train/stage_run.h"
 
 namespace mixflow {
@@ -57,6 +58,7 @@ struct Built {
 inline void give_step(const Built& built, StageRun& run, std::int64_t t) {
   run.set_scalar("meta_lr", built.experiment.config.meta.optimizer.lr);
   run.set_scalar("meta_step", static_cast<double>(t));
+  give_inner_state(built.experiment.config.inner, t, run);
   run.fill(*built.source, Split::train, static_cast<std::uint64_t>(t),
            built.experiment.config.precision);
 }

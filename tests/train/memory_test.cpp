@@ -54,6 +54,11 @@ void check_all(const std::string& what, const auto& make_config, Settings settin
   }
 }
 
+Config carried_lr(Settings settings) {
+  settings.insert(settings.begin(), {"inner.reset_every=0", "meta.parameters=[{kind: lr}]"});
+  return small_config(settings);
+}
+
 }  // namespace
 
 TEST_CASE("planned dynamic bytes are the measured ones for every inner optimiser") {
@@ -88,6 +93,27 @@ TEST_CASE("planned dynamic bytes are the measured ones for windows, unrolls and 
   for (const std::string remat : {"{step: false}", "{save_inner_grads: false}", "{block: false}"})
     check_all("remat " + remat, small_config,
               {"gradient.remat=" + remat, "inner.optimizer.kind=momentum"}, true);
+}
+
+TEST_CASE("planned dynamic bytes are the measured ones where the inner state is carried on") {
+  for (const std::string kind : {"sgd", "nesterov", "adam"}) {
+    for (const std::string inner : {"{steps: 2}", "{steps: 5, window: 2}"}) {
+      check_all("carried " + kind + " " + inner, small_config,
+                {"inner=" + inner, "inner.reset_every=0", "inner.optimizer.kind=" + kind,
+                 "meta.parameters=[{kind: lr, granularity: per_tensor}]"},
+                true);
+    }
+  }
+  // The next states lie over the carried ones: only one task's is held twice at a time.
+  const auto dynamic_bytes = [](const std::string& tasks) {
+    const Built built(carried_lr({"inner.optimizer.kind=adam", "meta.batch=" + tasks}));
+    return compile(built.experiment.train.graph, donations_of(built.experiment.train), {})
+        ->dynamic_bytes;
+  };
+  const std::int64_t state_bytes = 3 * (6 + 6 + 6 + 1) * 4;  // theta, m and v
+  CHECK(dynamic_bytes("12") - dynamic_bytes("4") < 2 * state_bytes);
+  const Built built(carried_lr({"inner.reset_every=2"}));
+  for (const int threads : {1, 2}) check_stage(built, built.experiment.state_eval, threads);
 }
 
 TEST_CASE(

@@ -30,6 +30,12 @@ TEST_CASE("evaluations survive JSON, and what is not finite is NaN afterwards") 
   CHECK(back.points[0].loss_ci95 == 1e-300);
   CHECK(back.points[0].accuracy == 1.0 / 3);
   CHECK(std::isnan(back.points[0].accuracy_ci95));
+  CHECK_FALSE(back.state_loss.has_value());
+  result.state_loss = 0.25;
+  result.state_inner_steps = 40;
+  const EvalResult carried = parse_eval(to_json(result));
+  CHECK(carried.state_loss == 0.25);
+  CHECK(carried.state_inner_steps == 40);
   for (const char* bad :
        {"", "{", "[]", "{\"step\": 1}", "{\"step\":1,\"tasks\":1,\"points\":[3]}"})
     CHECK_THROWS_AS(parse_eval(bad), UserError);

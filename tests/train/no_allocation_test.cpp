@@ -126,6 +126,15 @@ TEST_CASE("meta-steps of MAML on sinusoids allocate nothing") {
   }
 }
 
+TEST_CASE("meta-steps that carry the inner state, and reset it, allocate nothing") {
+  if (!counts()) return;
+  for (const int threads : {1, 2}) {
+    const Settings settings = {"inner.reset_every=10", "inner.optimizer.kind=adam",
+                               "meta.parameters=[{kind: lr}]"};
+    CHECK(allocations_of(small_config(settings), threads) == 0);
+  }
+}
+
 TEST_CASE("meta-steps on batches of a table allocate nothing") {
   if (!counts()) return;
   // Sizes that our own product kernels take: oneDNN's sgemm packs into memory that it allocates in
