@@ -3,12 +3,16 @@
 
 #include <doctest/doctest.h>
 
+#include <set>
+
 #include "configs.h"
+#include "graph/print.h"
 
 using namespace mixflow;
 
-// A tiny step past a ReLU's kink changes the inner gradient, and so the objective, by a jump: in a batch of 25 tasks some
-// kink is nearer than the steps that rounding allows for the batch as a whole.
+// A tiny step past a ReLU's kink changes the inner gradient, and so the objective, by a jump: in a
+// batch of 25 tasks some kink is nearer than the steps that rounding allows for the batch as a
+// whole.
 TEST_CASE("central differences agree with the meta-gradient beside the kinks of ReLUs") {
   const std::filesystem::path configs = std::filesystem::path(MIXFLOW_SOURCE_DIR) / "configs";
   for (const std::string name : {"published/maml_sine_k5.yaml", "published/meta_sgd_sine.yaml"}) {
@@ -20,4 +24,62 @@ TEST_CASE("central differences agree with the meta-gradient beside the kinks of 
     }
     CHECK(report.ok());
   }
+}
+
+namespace {
+
+const Settings kAllThree = {
+    "meta.parameters=[{kind: init}, " + kRatesPerWeight + ", " + kScorer + "]", "meta.batch=1",
+    "inner.optimizer.kind=adam"};
+
+std::string meta_gradient_text(const std::string& mode, bool step, bool block, bool save) {
+  const auto truth = [](bool on) { return on ? "true" : "false"; };
+  Settings settings = kAllThree;
+  settings.push_back("gradient.mode=" + mode);
+  settings.push_back(std::string("gradient.remat={step: ") + truth(step) +
+                     ", block: " + truth(block) + ", save_inner_grads: " + truth(save) + "}");
+  const Built built(transformer_config(settings));
+  return to_text(*built.experiment.grad.graph);
+}
+
+}  // namespace
+
+TEST_CASE("check compares a transformer's meta-gradient in every mode and remat choice") {
+  const CheckReport report = check(transformer_config(kAllThree));
+  std::vector<std::string> compared;
+  for (const CheckLine& line : report.lines) {
+    compared.push_back(line.what);
+    CAPTURE(line.what);
+    CAPTURE(line.worst);
+    CHECK(line.error <= line.tolerance);
+    if (line.what.starts_with("reverse")) CHECK(line.error > 0);  // other roundings, so not itself
+  }
+  CHECK(compared == std::vector<std::string>{
+                        "mixed, remat.step on, block off, save_inner_grads on",
+                        "mixed, remat.step on, block on, save_inner_grads off",
+                        "mixed, remat.step on, block off, save_inner_grads off",
+                        "mixed, remat.step off, block on", "mixed, remat.step off, block off",
+                        "reverse, remat.step on, block on, save_inner_grads on",
+                        "reverse, remat.step on, block off, save_inner_grads on",
+                        "reverse, remat.step on, block on, save_inner_grads off",
+                        "reverse, remat.step on, block off, save_inner_grads off",
+                        "reverse, remat.step off, block on", "reverse, remat.step off, block off",
+                        "mixed, central differences", "mixed, fast f32 path"});
+}
+
+// So the twelve gradients that check compares are those of all sixteen switches.
+TEST_CASE("twelve of the sixteen modes and remat choices have graphs of their own") {
+  std::set<std::string> texts;
+  for (const std::string mode : {"mixed", "reverse"}) {
+    for (const bool block : {true, false}) {
+      CAPTURE(mode);
+      CAPTURE(block);
+      for (const bool save : {true, false})
+        texts.insert(meta_gradient_text(mode, true, block, save));
+      const std::string kept = meta_gradient_text(mode, false, block, true);
+      CHECK(kept == meta_gradient_text(mode, false, block, false));
+      texts.insert(kept);
+    }
+  }
+  CHECK(texts.size() == 12);
 }

@@ -1,6 +1,7 @@
-// Every shipped config, shrunk, through the executor that poisons freed memory and guards what is
-// read-only. In f64 its bits must be those of the reference, which gives every value a buffer of
-// its own and runs one node at a time; in f32 those of a plan that shares no memory.
+// Every shipped config, shrunk, and tiny transformers in every mode, through the executor that
+// poisons freed memory and guards what is read-only. In f64 its bits must be those of the
+// reference, which gives every value a buffer of its own and runs one node at a time; in f32 those
+// of a plan that shares no memory.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -168,6 +169,38 @@ TEST_CASE(
       const Built f32 = built("f32", "5");
       check_shared_against_apart(f32, f32.experiment.train);
       check_shared_against_apart(f32, f32.experiment.state_eval);
+    }
+  }
+}
+
+TEST_CASE("checked runs of transformers give the reference's bits in f64") {
+  for (Settings settings : transformer_choices()) {
+    settings.push_back("precision=f64");
+    CAPTURE(settings);
+    const Built built(transformer_config(settings));
+    check_against_reference(built, built.experiment.train);
+  }
+}
+
+TEST_CASE("runs of transformers give the same bits with shared memory as without in f32") {
+  for (const Settings& settings : transformer_choices()) {
+    CAPTURE(settings);
+    const Built built(transformer_config(settings));
+    check_shared_against_apart(built, built.experiment.train);
+  }
+}
+
+TEST_CASE("transformers with every kind of meta-parameter at once pass the same checks") {
+  for (const std::string chunk : {"1", "2"}) {
+    CAPTURE(chunk);
+    Settings settings = {"meta.parameters=[{kind: init}, " + kRatesPerWeight + ", " + kScorer + "]",
+                         "inner.optimizer.kind=adam", "inner.steps=3", "gradient.chunk=" + chunk};
+    const Built fast(transformer_config(settings));
+    settings.push_back("precision=f64");
+    const Built exact(transformer_config(settings));
+    for (const auto stage : {&Experiment::train, &Experiment::eval}) {
+      check_against_reference(exact, exact.experiment.*stage);
+      check_shared_against_apart(fast, fast.experiment.*stage);
     }
   }
 }

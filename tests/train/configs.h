@@ -44,6 +44,73 @@ struct TabularFiles : TemporaryDirectory {
   }
 };
 
+// Sanitizers make runs ten times as slow: tests of many configs take fewer of them there.
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr bool kThorough = false;
+#else
+inline constexpr bool kThorough = true;
+#endif
+
+// Two tasks on random tokens for a small transformer.
+inline Config transformer_config(const Settings& settings = {}) {
+  return parse_config(
+      "data: {kind: random_tokens, sequence: 3, batch: 2, outer_batch: 1}\n"
+      "model: {kind: transformer, vocab: 7, d_model: 4, ffw: 5, heads: 2, kv_size: 4, layers: 2}\n"
+      "inner: {steps: 2}\n"
+      "meta: {parameters: [{kind: init}], batch: 2, steps: 10, eval: {tasks: 2}}\n",
+      "transformer.yaml", settings);
+}
+
+inline const std::string kRatesPerWeight = "{kind: lr, granularity: per_parameter}";
+inline const std::string kScorer =
+    "{kind: loss_weights, "
+    "model: {kind: transformer, d_model: 6, ffw: 3, heads: 1, kv_size: 2, layers: 2}}";
+
+// The twelve modes and remat choices that differ: without remat.step, save_inner_grads changes
+// nothing.
+inline std::vector<Settings> remat_choices() {
+  std::vector<Settings> choices;
+  for (const std::string mode : {"mixed", "reverse"}) {
+    for (const std::string block : {"true", "false"}) {
+      for (const std::string step : {"step: true, save_inner_grads: true",
+                                     "step: true, save_inner_grads: false", "step: false"}) {
+        choices.push_back(
+            {"gradient.mode=" + mode, "gradient.remat={block: " + block + ", " + step + "}"});
+      }
+    }
+  }
+  return choices;
+}
+
+// All of them with the inner optimisers and the kinds of meta-parameters that transformers are
+// trained with. Loops of one iteration and tasks computed together take turns: five layouts, which
+// has no factor in common with twelve, so that each choice meets each. So has seven, the share of
+// them that runs under sanitizers.
+inline std::vector<Settings> transformer_choices() {
+  const std::vector<Settings> layouts = {
+      {"inner.steps=3", "model.layers=3", "gradient.chunk=1"},
+      {"inner.steps=3", "model.layers=3", "gradient.chunk=2"},
+      {"inner.steps=1", "model.layers=3", "gradient.chunk=2"},
+      {"inner.steps=3", "model.layers=1", "gradient.chunk=1"},
+      {"inner.steps=2", "model.layers=2", "gradient.chunk=2", "model.kv_size=2"},
+  };
+  std::vector<Settings> choices;
+  std::size_t turn = 0;
+  for (const std::string optimizer : {"sgd", "adam"}) {
+    for (const std::string& parameter : {std::string("{kind: init}"), kRatesPerWeight, kScorer}) {
+      for (Settings settings : remat_choices()) {
+        settings.push_back("inner.optimizer.kind=" + optimizer);
+        settings.push_back("meta.parameters=[" + parameter + "]");
+        const Settings& layout = layouts[turn % layouts.size()];
+        settings.insert(settings.end(), layout.begin(), layout.end());
+        if (kThorough || turn % 7 == 0) choices.push_back(std::move(settings));
+        ++turn;
+      }
+    }
+  }
+  return choices;
+}
+
 // What one config becomes.
 struct Built {
   std::unique_ptr<TaskSource> source;
