@@ -47,7 +47,7 @@ def main():
     sections, failed = [], {}
     with tempfile.TemporaryDirectory() as directory:
         lab = lab_.Lab(binary, pathlib.Path(directory), arguments.quick)
-        for name in arguments.only:
+        for name in (name for name in EXPERIMENTS if name in arguments.only):
             start = time.monotonic()
             print(f"{name} ...", file=sys.stderr, flush=True)
             try:

@@ -87,6 +87,16 @@ def mode_ratios(rows):
     return [r for r in (over(a.get("median_s"), b.get("median_s")) for a, b in pairs) if r is not None]
 
 
+def saved_gradients(name, rows):
+    """What the third technique costs and gives on top of the other two."""
+    without, with_ = rows[6], rows[7]
+    return (
+        f"At {name}, mixed with block rematerialisation reaches {ratio(without['memory_ratio'])} over plain reverse without"
+        f" saved gradients and {ratio(with_['memory_ratio'])} with them, for"
+        f" {percent(1 - with_['flop'] / without['flop'])} fewer FLOPs: they trade memory for time."
+    )
+
+
 def bars(section, name, tables):
     fig, places = axes(3.2 * len(tables), 3.4, len(tables))
     for place, (title, rows) in zip(places, tables.items()):
@@ -125,5 +135,7 @@ def run(lab, out):
     caption = "58M, B 2, S 1024, T 2, V 32000, " + ("planned" if lab.quick else "measured one after the other, once")
     section.table("ablation_58M", middle, {k: COLUMNS[k] for k in PLANNED} if lab.quick else COLUMNS, caption)
     bars(section, "ablation", tables)
+    large = {title: rows for title, rows in tables.items() if title.startswith("489M")}
+    section.facts["saved_gradients"] = " ".join(saved_gradients(title, rows) for title, rows in large.items())
     section.facts["mode_time_ratios"] = {"3.3M": mode_ratios(small), "58M": mode_ratios(middle)}
     return section

@@ -97,7 +97,8 @@ class Lab:
     def plan(self, configs):
         """The plan of each config, in their order. Planning takes one core, so as many processes as there are."""
         paths = [self.write(config) for config in configs]
-        parts = [paths[i : i + 24] for i in range(0, len(paths), 24)]
+        at_once = min(128, -(-len(paths) // self.cores))
+        parts = [paths[i : i + at_once] for i in range(0, len(paths), at_once)]
         with concurrent.futures.ThreadPoolExecutor(self.cores) as pool:
             plans = list(itertools.chain.from_iterable(pool.map(self.plan_files, parts)))
         for row in plans:

@@ -8,7 +8,7 @@ from paper import lab as lab_
 from paper.section import Section, axes, percent, ratio, size
 
 STEPS, BATCHES, SEQUENCES = (2, 4, 6, 8), (2, 4, 8), (2048, 4096, 8192)
-SIZES = ("44M", "90M", "278M", "489M", "1018M")
+HEADS = {"44M": 8, "90M": 10, "278M": 16, "489M": 10, "1018M": 14}  # of the sizes in the sweep
 SCORER = lab_.sized("44M")
 SAMPLE, SEED = 16, 1
 SMALL = lab_.shape(layers=2, d_model=64, ffw=256, heads=2, kv_size=32, vocab=512)
@@ -22,7 +22,7 @@ def grid(quick):
     """All 540; the corners of it where time is short."""
     if quick:
         return list(itertools.product(lab_.TASKS, (2, 8), (2, 8), (2048, 8192), ("44M", "489M")))
-    return list(itertools.product(lab_.TASKS, STEPS, BATCHES, SEQUENCES, SIZES))
+    return list(itertools.product(lab_.TASKS, STEPS, BATCHES, SEQUENCES, HEADS))
 
 
 def plan_all(lab, points):
@@ -47,6 +47,7 @@ def plan_all(lab, points):
                 "reverse_bytes": mixed["reverse_dynamic_bytes"],
                 "mixed_bytes": mixed["dynamic_bytes"],
                 "carried_bytes": lab_.carried_bytes(mixed),
+                "scores_bytes": 4 * B * HEADS[name] * S * S,  # one block's S x S attention scores, of the inner model
                 "ratio_i": mixed["reverse_dynamic_bytes"] / mixed["dynamic_bytes"],
                 "ratio_ii": plain["dynamic_bytes"] / mixed["dynamic_bytes"],
                 "plain_reverse_flop": plain["flop"],
@@ -129,7 +130,7 @@ def run(lab, out):
     rows = plan_all(lab, points)
     axes_text = "its corners only (--quick)" if lab.quick else "all of it"
     section.text(
-        f"maml, per_parameter_lr and loss_weighting; T {STEPS}, B {BATCHES}, S {SEQUENCES}, sizes {', '.join(SIZES)}; V 32000,"
+        f"maml, per_parameter_lr and loss_weighting; T {STEPS}, B {BATCHES}, S {SEQUENCES}, sizes {', '.join(HEADS)}; V 32000,"
         f" Adam inside: 540 configs, {axes_text}, planned. The scoring network of loss_weighting is a transformer of the 44M"
         " row's shape (8 layers, d 512, ffw 2048, 8 x 64), not causal, for every size of the inner model."
     )
