@@ -74,7 +74,7 @@ void resolve_models(Config& config) {
            "missing; it is the network that scores the examples, such as {kind: transformer, "
            "d_model: 64, ffw: 256, heads: 2, kv_size: 32, layers: 2}");
     }
-    auto& model = std::get<TransformerModel>(parameter.model);
+    TransformerModel& model = parameter.model;
     resolve_transformer(config, model, path);
     const TransformerModel* scored = transformer(config);
     if (scored == nullptr) continue;  // an error below

@@ -207,55 +207,64 @@ void set_model_kind(ModelConfig& model, const std::string& kind) {
   }
 }
 
-void add_transformer(Keys<ModelConfig>& keys) {
-  keys.text("size", model_of(&TransformerModel::size), Form::any,
+// `at`: from a field of TransformerModel to how Owner's keys reach it.
+template <class Owner, class At>
+void add_transformer(Keys<Owner>& keys, At at) {
+  keys.text("size", at(&TransformerModel::size), Form::any,
             "a row of the Chinchilla table, such as 44M, 489M or 16B; gives the sizes below")
       .when({"transformer"})
       .also({"preset"});
-  keys.integer("vocab", model_of(&TransformerModel::vocab), 2, "number of tokens (V)")
+  keys.integer("vocab", at(&TransformerModel::vocab), 2, "number of tokens (V)")
       .when({"transformer"})
       .also({"vocab_size", "vocabulary", "V"});
-  keys.integer("d_model", model_of(&TransformerModel::d_model), 0, "width (d); 0: from size")
+  keys.integer("d_model", at(&TransformerModel::d_model), 0, "width (d); 0: from size")
       .when({"transformer"})
       .also({"d", "dim", "width", "hidden_size"});
-  keys.integer("ffw", model_of(&TransformerModel::ffw), 0,
+  keys.integer("ffw", at(&TransformerModel::ffw), 0,
                "width of the feed-forward layers; 0: from size")
       .when({"transformer"})
       .also({"ffw_size", "d_ff", "mlp_size"});
-  keys.integer("heads", model_of(&TransformerModel::heads), 0, "attention heads; 0: from size")
+  keys.integer("heads", at(&TransformerModel::heads), 0, "attention heads; 0: from size")
       .when({"transformer"})
       .also({"n_heads", "num_heads"});
-  keys.integer("kv_size", model_of(&TransformerModel::kv_size), 0,
-               "width of a head, even; 0: from size")
+  keys.integer("kv_size", at(&TransformerModel::kv_size), 0, "width of a head, even; 0: from size")
       .when({"transformer"})
       .also({"kv", "head_dim", "d_head"});
-  keys.integer("layers", model_of(&TransformerModel::layers), 0, "number of blocks; 0: from size")
+  keys.integer("layers", at(&TransformerModel::layers), 0, "number of blocks; 0: from size")
       .when({"transformer"})
       .also({"n_layers", "num_layers", "depth"});
 }
 
-std::vector<Key> model_keys(bool with_mlp) {
+std::vector<Key> model_keys() {
   Keys<ModelConfig> keys;
-  std::vector<std::string_view> kinds{"transformer"};
-  if (with_mlp) kinds.insert(kinds.begin(), "mlp");
-  keys.custom_choice("kind", kinds, model_kind, set_model_kind, "the network")
+  keys.custom_choice("kind", {"mlp", "transformer"}, model_kind, set_model_kind, "the network")
       .must()
       .also({"type", "name"});
-  if (with_mlp) {
-    keys.integers("hidden", model_of(&MlpModel::hidden), 1, "[40, 40]",
-                  "widths of the hidden layers; empty: a linear model")
-        .when({"mlp"})
-        .also({"layers", "widths", "hidden_sizes", "units"});
-    keys.choice("activation", model_of(&MlpModel::activation), "between layers")
-        .when({"mlp"})
-        .also({"nonlinearity"});
-    keys.truth("bias", model_of(&MlpModel::bias), "whether layers have biases").when({"mlp"});
-    keys.choice("init", model_of(&MlpModel::init),
-                "weights: normal with deviation sqrt(1/fan_in) or (he) sqrt(2/fan_in), or zero")
-        .when({"mlp"})
-        .also({"initializer", "initialization"});
-  }
-  add_transformer(keys);
+  keys.integers("hidden", model_of(&MlpModel::hidden), 1, "[40, 40]",
+                "widths of the hidden layers; empty: a linear model")
+      .when({"mlp"})
+      .also({"layers", "widths", "hidden_sizes", "units"});
+  keys.choice("activation", model_of(&MlpModel::activation), "between layers")
+      .when({"mlp"})
+      .also({"nonlinearity"});
+  keys.truth("bias", model_of(&MlpModel::bias), "whether layers have biases").when({"mlp"});
+  keys.choice("init", model_of(&MlpModel::init),
+              "weights: normal with deviation sqrt(1/fan_in) or (he) sqrt(2/fan_in), or zero")
+      .when({"mlp"})
+      .also({"initializer", "initialization"});
+  add_transformer(keys, [](auto field) { return model_of(field); });
+  return keys.take();
+}
+
+std::vector<Key> scorer_keys() {
+  Keys<TransformerModel> keys;
+  keys.custom_choice(
+          "kind", {"transformer"},
+          [](const TransformerModel&) { return std::string("transformer"); },
+          [](TransformerModel&, const std::string&) {}, "the network")
+      .must()
+      .also({"type", "name"});
+  add_transformer(keys, [](auto field) { return field; });
   return keys.take();
 }
 
@@ -333,7 +342,7 @@ std::vector<Key> meta_parameter_keys() {
               "start of the hyper-parameter; null: its value under inner")
       .when({"lr", "momentum", "beta1", "beta2", "weight_decay", "l2"})
       .also({"start", "initial", "value"});
-  keys.section("model", &MetaParameter::model, model_keys(false),
+  keys.section("model", &MetaParameter::model, scorer_keys(),
                "the network that scores the examples: weights are softmax(scores) over the batch")
       .when({"loss_weights"})
       .also({"network"});
@@ -436,7 +445,7 @@ std::vector<Key> config_keys() {
   keys.section("data", &Config::data, data_keys(), "where tasks come from")
       .must()
       .also({"dataset", "task"});
-  keys.section("model", &Config::model, model_keys(true), "the network").must().also({"network"});
+  keys.section("model", &Config::model, model_keys(), "the network").must().also({"network"});
   keys.section("inner", &Config::inner, inner_keys(), "the inner problem: one task");
   keys.section("meta", &Config::meta, meta_keys(), "the outer problem: what is learned, and how")
       .must()

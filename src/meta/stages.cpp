@@ -54,7 +54,7 @@ std::int64_t tasks_per_chunk(const Config& config) {
 std::optional<ScoreNetwork> make_scorer(const Config& config) {
   for (const MetaParameter& parameter : config.meta.parameters) {
     if (parameter.kind != MetaKind::loss_weights) continue;
-    return ScoreNetwork(std::get<TransformerModel>(parameter.model), config.gradient.remat.block);
+    return ScoreNetwork(parameter.model, config.gradient.remat.block);
   }
   return std::nullopt;
 }
