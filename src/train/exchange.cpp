@@ -59,7 +59,8 @@ NamedTensor named(const std::string& name, const Type& type, std::span<const std
 GradReport meta_gradient(const Config& config, const GradOptions& options) {
   const int threads = start_threads(config.threads);
   const std::unique_ptr<TaskSource> source = make_source(config);
-  const Experiment experiment = build_experiment(config, *source, compute_type(config));
+  const Experiment experiment =
+      build_experiment(config, *source, compute_type(config), {.grad = true});
   StageRun run(experiment.grad, {.threads = threads});
   draw_initial_values(experiment, run);
   run.fill(*source, Split::train, 1, config.precision);
