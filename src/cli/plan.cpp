@@ -3,11 +3,14 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cli/cli.h"
+#include "kernels/cpu.h"
 #include "train/baseline.h"
 #include "train/planned.h"
 #include "train/progress.h"
+#include "util/parallel.h"
 #include "util/table.h"
 
 namespace mixflow {
@@ -42,15 +45,20 @@ Row plan_one(const std::string& file, const Combination& combination, bool expla
 }
 
 std::vector<Row> plan_all(const Options& o) {
-  std::vector<Row> rows;
+  std::vector<std::pair<std::string, Combination>> tasks;  // with their files
   for (const std::string& file : o.configs) {
     CommonOptions common = o;
     common.config = file;
-    for (const Combination& combination : load_all(common, o.over)) {
-      rows.push_back(in_combination(combination.settings,
-                                    [&] { return plan_one(file, combination, o.explain); }));
+    for (Combination& combination : load_all(common, o.over)) {
+      tasks.emplace_back(file, std::move(combination));
     }
   }
+  std::vector<Row> rows(tasks.size());
+  parallel_for(tasks.size(), usable_cores(), [&](std::size_t i) {
+    const auto& [file, combination] = tasks[i];
+    rows[i] = in_combination(combination.settings,
+                             [&] { return plan_one(file, combination, o.explain); });
+  });
   return rows;
 }
 
