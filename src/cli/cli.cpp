@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <set>
 
 #include "config/load.h"
 #include "util/error.h"
@@ -70,12 +71,20 @@ std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
 
 }  // namespace
 
-Config load(const CommonOptions& options) {
+Config load(const CommonOptions& options) { return load_all(options, {}).front().config; }
+
+std::vector<Combination> load_all(const CommonOptions& options,
+                                  const std::vector<std::string>& lists) {
   std::vector<std::string> overrides = options.overrides;
   if (options.threads >= 0) overrides.push_back("threads=" + std::to_string(options.threads));
-  Config config = load_config(options.config, overrides);
-  for (const std::string& warning : config.warnings) spdlog::warn("{}", warning);
-  return config;
+  std::vector<Combination> all = load_combinations(options.config, overrides, lists);
+  std::set<std::string> warned;
+  for (const Combination& combination : all) {
+    for (const std::string& warning : combination.config.warnings) {
+      if (warned.insert(warning).second) spdlog::warn("{}", warning);
+    }
+  }
+  return all;
 }
 
 void add_common(CLI::App& command, CommonOptions& options) {
@@ -87,6 +96,15 @@ void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--threads", options.threads, "Number of threads (0: all cores)")
       ->check(CLI::Range(0, kMostThreads));
   command.add_flag("--json", options.json, "One machine-readable object on stdout");
+}
+
+void add_over(CLI::App& command, std::vector<std::string>& lists) {
+  command
+      .add_option("--over", lists,
+                  "One row per value, or per combination of several lists, the first varying "
+                  "slowest: key.path=a,b,c")
+      ->allow_extra_args(false)
+      ->take_all();
 }
 
 int run_cli(int argc, char** argv) {
@@ -104,6 +122,7 @@ int run_cli(int argc, char** argv) {
   int exit_code = 0;
   add_train(app, exit_code);
   add_plan(app, exit_code);
+  add_bench(app, exit_code);
   add_check(app, exit_code);
   add_grad(app, exit_code);
   add_graph(app, exit_code);

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "config/config.h"
+#include "config/over.h"
 
 namespace CLI {
 class App;
@@ -28,9 +28,15 @@ struct CommonOptions {
 Config load(const CommonOptions& options);
 void add_common(CLI::App& command, CommonOptions& options);
 
+// The same for the combinations of lists --over key.path=a,b,c (config/over.h).
+std::vector<Combination> load_all(const CommonOptions& options,
+                                  const std::vector<std::string>& lists);
+void add_over(CLI::App& command, std::vector<std::string>& lists);
+
 // Each adds its subcommand; `exit_code` is set when it has run.
 void add_train(CLI::App& app, int& exit_code);
 void add_plan(CLI::App& app, int& exit_code);
+void add_bench(CLI::App& app, int& exit_code);
 void add_check(CLI::App& app, int& exit_code);
 void add_grad(CLI::App& app, int& exit_code);
 void add_graph(CLI::App& app, int& exit_code);

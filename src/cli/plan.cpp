@@ -1,78 +1,94 @@
 #include <CLI/CLI.hpp>
-#include <chrono>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cli/cli.h"
-#include "config/load.h"
-#include "config/names.h"
-#include "data/source.h"
 #include "kernels/cpu.h"
-#include "meta/experiment.h"
 #include "train/baseline.h"
+#include "train/planned.h"
 #include "train/progress.h"
-#include "train/stage_run.h"
+#include "util/parallel.h"
+#include "util/table.h"
 
 namespace mixflow {
 namespace {
 
 struct Options : CommonOptions {
   std::vector<std::string> configs;
+  std::vector<std::string> over;
   bool explain = false;
 };
 
 struct Row {
-  std::string file, mode;
-  ProgramPtr program;
-  std::int64_t reverse_dynamic_bytes = 0, model_flop = 0, theta_size = 0;
-  double plan_s = 0;
+  std::string file;
+  KeyValues settings;
+  PlannedStep plan;
+  std::int64_t reverse_dynamic_bytes = 0;
+
+  std::string name() const { return settings.empty() ? file : file + " " + to_text(settings); }
 };
 
-Row plan_one(const Options& o, const std::string& file) {
-  CommonOptions common = o;
-  common.config = file;
-  const Config config = load(common);
-  const PlanOptions options{.threads = config.threads > 0 ? config.threads : usable_cores()};
+Row plan_one(const std::string& file, const Combination& combination, bool explain) {
+  const Config& config = combination.config;
   const std::unique_ptr<TaskSource> source = make_source(config);
-  const DType dtype = compute_type(config);
-  Row row{.file = file, .mode = std::string(name_of(config.gradient.mode))};
-  const auto start = std::chrono::steady_clock::now();
-  const Experiment experiment = build_experiment(config, *source, dtype);
-  row.program = compile(experiment.train.graph, donations_of(experiment.train), options);
-  row.plan_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  row.model_flop = experiment.model_flop;
-  row.theta_size = experiment.theta_size;
+  Row row{.file = file, .settings = combination.settings, .plan = plan_meta_step(config, *source)};
+  if (!explain) row.plan.peak.clear();
   row.reverse_dynamic_bytes =
       config.gradient.mode == Mode::reverse
-          ? row.program->dynamic_bytes
-          : planned_dynamic_bytes(config, Mode::reverse, *source, dtype, options);
+          ? row.plan.dynamic_bytes
+          : planned_dynamic_bytes(config, Mode::reverse, *source, compute_type(config),
+                                  {.threads = row.plan.threads});
   return row;
 }
 
-nlohmann::ordered_json to_json(const Row& row, double gflops, bool explain) {
+std::vector<Row> plan_all(const Options& o) {
+  std::vector<std::pair<std::string, Combination>> tasks;  // with their files
+  for (const std::string& file : o.configs) {
+    CommonOptions common = o;
+    common.config = file;
+    for (Combination& combination : load_all(common, o.over)) {
+      tasks.emplace_back(file, std::move(combination));
+    }
+  }
+  std::vector<Row> rows(tasks.size());
+  parallel_for(tasks.size(), usable_cores(), [&](std::size_t i) {
+    const auto& [file, combination] = tasks[i];
+    rows[i] = in_combination(combination.settings,
+                             [&] { return plan_one(file, combination, o.explain); });
+  });
+  return rows;
+}
+
+nlohmann::ordered_json to_json(const Row& row, bool explain) {
+  nlohmann::ordered_json settings = nlohmann::ordered_json::object();
+  for (const auto& [key, value] : row.settings) settings[key] = value;
   nlohmann::ordered_json json = {
       {"config", row.file},
-      {"mode", row.mode},
-      {"parameters", row.theta_size},
-      {"static_bytes", row.program->static_bytes},
-      {"dynamic_bytes", row.program->dynamic_bytes},
+      {"settings", settings},
+      {"mode", row.plan.mode},
+      {"threads", row.plan.threads},
+      {"parameters", row.plan.theta_size},
+      {"static_bytes", row.plan.static_bytes},
+      {"dynamic_bytes", row.plan.dynamic_bytes},
       {"reverse_dynamic_bytes", row.reverse_dynamic_bytes},
-      {"flop", row.program->flop},
-      {"model_flop", row.model_flop},
-      {"predicted_s", static_cast<double>(row.program->flop) / (gflops * 1e9)},
-      {"nodes", row.program->nodes},
-      {"plan_s", row.plan_s},
+      {"flop", row.plan.flop},
+      {"model_flop", row.plan.model_flop},
+      {"predicted_s", predicted_seconds(row.plan)},
+      {"nodes", row.plan.nodes},
+      {"plan_s", row.plan.plan_s},
   };
   auto& phases = json["phases"] = nlohmann::ordered_json::array();
-  for (const Phase& phase : row.program->body->phases) {
+  for (const Phase& phase : row.plan.phases) {
     phases.push_back({{"phase", phase.name},
                       {"peak_bytes", phase.peak_bytes},
                       {"kept_bytes", phase.kept_bytes}});
   }
   if (!explain) return json;
   auto& peak = json["peak"] = nlohmann::ordered_json::array();
-  for (const Live& live : row.program->body->peak) {
+  for (const Live& live : row.plan.peak) {
     peak.push_back({{"what", live.name},
                     {"bytes", live.bytes},
                     {"offset", live.offset},
@@ -84,8 +100,8 @@ nlohmann::ordered_json to_json(const Row& row, double gflops, bool explain) {
 
 void print_phases(const Row& row) {
   std::printf("\nPhases of %s: alive at once while it runs, and kept for a later phase:\n",
-              row.file.c_str());
-  for (const Phase& phase : row.program->body->phases) {
+              row.name().c_str());
+  for (const Phase& phase : row.plan.phases) {
     std::printf("  %10s %10s  %s\n", format_bytes(phase.peak_bytes).c_str(),
                 format_bytes(phase.kept_bytes).c_str(),
                 phase.name.empty() ? "(the rest)" : phase.name.c_str());
@@ -93,45 +109,61 @@ void print_phases(const Row& row) {
 }
 
 void print_peak(const Row& row) {
-  std::printf("\nAlive at the peak of %s (%s of workspace):\n", row.file.c_str(),
-              format_bytes(row.program->workspace_bytes).c_str());
-  for (const Live& live : row.program->body->peak) {
+  std::printf("\nAlive at the peak of %s (%s of workspace):\n", row.name().c_str(),
+              format_bytes(row.plan.workspace_bytes).c_str());
+  for (const Live& live : row.plan.peak) {
     std::printf("  %10s  %-60s made by %s, last read by %s\n", format_bytes(live.bytes).c_str(),
                 live.name.c_str(), live.made_by.c_str(), live.last_read_by.c_str());
   }
 }
 
+std::string number(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+std::string table_of(const std::vector<Row>& rows) {
+  std::vector<std::vector<std::string>> table(1, {"config"});
+  for (const auto& [key, value] : rows.front().settings) table[0].push_back(key);
+  const std::size_t left = table[0].size() + 1;
+  for (const char* name :
+       {"mode", "parameters", "static", "dynamic", "reverse", "GFLOP", "predicted", "nodes"}) {
+    table[0].emplace_back(name);
+  }
+  for (const Row& row : rows) {
+    const PlannedStep& plan = row.plan;
+    std::vector<std::string> cells = {row.file};
+    for (const auto& [key, value] : row.settings) cells.push_back(value);
+    cells.insert(cells.end(),
+                 {plan.mode, std::to_string(plan.theta_size), format_bytes(plan.static_bytes),
+                  format_bytes(plan.dynamic_bytes),
+                  number("%.2fx", static_cast<double>(row.reverse_dynamic_bytes) /
+                                      static_cast<double>(plan.dynamic_bytes)),
+                  number("%.4g", static_cast<double>(plan.flop) * 1e-9),
+                  format_seconds(predicted_seconds(plan)), std::to_string(plan.nodes)});
+    table.push_back(std::move(cells));
+  }
+  return aligned_table(table, left);
+}
+
 int run(const Options& o) {
-  std::vector<Row> rows;
-  for (const std::string& file : o.configs) rows.push_back(plan_one(o, file));
-  const double gflops = measure_matmul_gflops(o.threads > 0 ? o.threads : usable_cores());
+  const std::vector<Row> rows = plan_all(o);
+  int threads = 1;
+  for (const Row& row : rows) threads = std::max(threads, row.plan.threads);
+  const double gflops = matmul_peak(threads);
   if (o.json) {
     nlohmann::ordered_json json = {{"matmul_gflops", gflops},
                                    {"plans", nlohmann::ordered_json::array()}};
-    for (const Row& row : rows) json["plans"].push_back(to_json(row, gflops, o.explain));
+    for (const Row& row : rows) json["plans"].push_back(to_json(row, o.explain));
     std::printf("%s\n", json.dump(2).c_str());
     return 0;
   }
-  std::printf("%-44s %-12s %10s %10s %10s %8s %10s %11s %7s\n", "config", "mode", "parameters",
-              "static", "dynamic", "reverse", "GFLOP", "predicted", "nodes");
-  for (const Row& row : rows) {
-    const double flop = static_cast<double>(row.program->flop);
-    std::printf("%-44s %-12s %10lld %10s %10s %7.2fx %10.4g %11s %7lld\n", row.file.c_str(),
-                row.mode.c_str(), static_cast<long long>(row.theta_size),
-                format_bytes(row.program->static_bytes).c_str(),
-                format_bytes(row.program->dynamic_bytes).c_str(),
-                static_cast<double>(row.reverse_dynamic_bytes) /
-                    static_cast<double>(row.program->dynamic_bytes),
-                flop * 1e-9, format_seconds(flop / (gflops * 1e9)).c_str(),
-                static_cast<long long>(row.program->nodes));
-  }
   std::printf(
-      "static: meta-parameters, their optimiser's state, theta_0 and data; dynamic: the peak of "
-      "everything else in one "
-      "meta-step;\nreverse: the reverse baseline's dynamic bytes over these; predicted: FLOPs at "
-      "the measured matmul "
-      "peak of %.0f GFLOP/s\n",
-      gflops);
+      "%sstatic: meta-parameters, their optimiser's state, theta_0 and data; dynamic: the peak of "
+      "everything else in one meta-step;\nreverse: the reverse baseline's dynamic bytes over "
+      "these; predicted: FLOPs at the measured matmul peak (%.0f GFLOP/s on %d thread%s)\n",
+      table_of(rows).c_str(), gflops, threads, threads == 1 ? "" : "s");
   if (o.explain) {
     for (const Row& row : rows) {
       print_phases(row);
@@ -151,6 +183,7 @@ void add_plan(CLI::App& app, int& exit_code) {
   command->add_option("-s,--set", o->overrides, "Override a key of the configs: key.path=value")
       ->allow_extra_args(false)
       ->take_all();
+  add_over(*command, o->over);
   command->add_option("--threads", o->threads, "Number of threads (0: all cores)")
       ->check(CLI::Range(0, kMostThreads));
   command->add_flag("--explain", o->explain,
@@ -159,6 +192,8 @@ void add_plan(CLI::App& app, int& exit_code) {
   command->footer(
       "Examples:\n"
       "  mixflow plan configs/quickstart.yaml --explain\n"
+      "  mixflow plan configs/quickstart.yaml --over inner.steps=2,4,8 --over "
+      "gradient.mode=reverse,mixed\n"
       "  mixflow plan configs/*.yaml -s gradient.mode=reverse --json");
   command->callback([o, &exit_code] { exit_code = run(*o); });
 }

@@ -58,7 +58,8 @@ int Stage::input(std::string_view name) const { return find_port(inputs, name); 
 
 int Stage::output(std::string_view name) const { return find_port(outputs, name); }
 
-Experiment build_experiment(const Config& config, const TaskSource& source, DType dtype) {
+Experiment build_experiment(const Config& config, const TaskSource& source, DType dtype,
+                            const Parts& parts) {
   MIXFLOW_CHECK(is_float(dtype), "an experiment computes in f32 or f64");
   if (config.meta.parameters.empty()) {
     throw UserError(
@@ -73,18 +74,20 @@ Experiment build_experiment(const Config& config, const TaskSource& source, DTyp
     experiment.eta.push_back({tensor.name, Role::eta, {dtype, tensor.shape}});
   }
   experiment.initial = initial_values(stages);
-  experiment.train = stages.train();
-  experiment.grad = stages.grad();
-  experiment.objective = stages.objective();
+  if (parts.train) experiment.train = stages.train();
+  if (parts.grad) experiment.grad = stages.grad();
+  if (parts.objective) experiment.objective = stages.objective();
   const std::vector<std::int64_t> points = eval_points(config);
   experiment.config.meta.eval.steps = points;
   experiment.eval_batch =
       largest_divisor(std::max<std::int64_t>(config.meta.eval.tasks, 1), kEvalBatch);
-  experiment.eval = stages.eval(experiment.eval_batch, points);
-  if (config.inner.carries_state()) experiment.state_eval = stages.state_eval();
+  if (parts.eval) {
+    experiment.eval = stages.eval(experiment.eval_batch, points);
+    if (config.inner.carries_state()) experiment.state_eval = stages.state_eval();
+  }
   experiment.inner_loss = stages.inner_loss();
   experiment.theta_size = stages.model().size();
-  experiment.model_flop = stages.model_flop();
+  if (parts.model_flop) experiment.model_flop = stages.model_flop();
   return experiment;
 }
 

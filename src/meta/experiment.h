@@ -96,9 +96,21 @@ struct Experiment {
   std::int64_t model_flop = 0;  // dots of one meta-step in mixed mode, nothing recomputed
 };
 
+// What to build; what is not asked for stays empty (a stage without a graph, a model_flop of 0).
+struct Parts {
+  bool train = false;
+  bool grad = false;
+  bool objective = false;
+  bool eval = false;
+  bool model_flop = false;
+};
+inline constexpr Parts kAllParts{
+    .train = true, .grad = true, .objective = true, .eval = true, .model_flop = true};
+
 // `dtype` f32 for the fast path, f64 for exact work. Mode and remat switches come from
 // config.gradient. finite_difference has the graphs of mixed. Throws UserError for what the loader
 // cannot know (a meta-parameter that the inner optimiser does not have, ..).
-Experiment build_experiment(const Config& config, const TaskSource& source, DType dtype);
+Experiment build_experiment(const Config& config, const TaskSource& source, DType dtype,
+                            const Parts& parts = kAllParts);
 
 }  // namespace mixflow

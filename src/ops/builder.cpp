@@ -3,6 +3,7 @@
 #include "ops/builder.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <functional>
 
@@ -19,10 +20,11 @@ class Hash {
  public:
   void add(std::uint64_t x) { value_ = (value_ ^ x) * 0x9E3779B97F4A7C15u + (value_ >> 29); }
   template <class T>
-  void add(const std::vector<T>& list) {
+  void add(std::span<const T> list) {
     add(list.size());
     for (T x : list) add(static_cast<std::uint64_t>(x));
   }
+  void add(const Shape& list) { add(std::span<const std::int64_t>(list)); }
   std::size_t value() const { return value_; }
 
  private:
@@ -32,7 +34,7 @@ class Hash {
 std::size_t hash_node(const OpDef* op, std::span<const Id> in, const Attrs& attrs) {
   Hash hash;
   hash.add(std::bit_cast<std::uintptr_t>(op));
-  hash.add(Ids(in.begin(), in.end()));
+  hash.add(in);
   hash.add(attrs.shape);
   hash.add(attrs.axes);
   hash.add(attrs.starts);
@@ -82,6 +84,7 @@ const Ids& Builder::append(const OpDef& op, std::span<const Id> in, Attrs attrs,
   }
   const auto position = static_cast<std::int32_t>(graph_.nodes.size());
   Node node{&op, Ids(in.begin(), in.end()), {}, std::move(attrs), label_};
+  node.out.reserve(types.size());
   for (std::size_t i = 0; i < types.size(); ++i) {
     node.out.push_back(static_cast<Id>(graph_.values.size()));
     graph_.values.push_back({std::move(types[i]), position, static_cast<std::int32_t>(i), {}});
@@ -96,6 +99,7 @@ Id Builder::emit(const OpDef& op, std::span<const Id> in, Attrs attrs) {
   MIXFLOW_CHECK(op.arity < 0 || index(op.arity) == in.size(),
                 "[" + std::string(op.name) + "] got " + std::to_string(in.size()) + " inputs");
   std::vector<Type> types;
+  types.reserve(in.size());
   for (Id id : in) {
     MIXFLOW_CHECK(id >= 0 && index(id) < graph_.values.size(),
                   "[" + std::string(op.name) + "] input %" + std::to_string(id) + " is not here");
@@ -104,9 +108,13 @@ Id Builder::emit(const OpDef& op, std::span<const Id> in, Attrs attrs) {
   Type result = op.infer(types, attrs);
   const Id simple = simplify_call(*this, op, in, attrs, result);
   if (simple != kNone) return simple;
-  Ids args(in.begin(), in.end());
-  if (is_commutative(op) && args[1] < args[0]) std::swap(args[0], args[1]);
-  return append(op, args, std::move(attrs), {std::move(result)})[0];
+  types.clear();
+  types.push_back(std::move(result));
+  if (is_commutative(op) && in[1] < in[0]) {
+    const std::array<Id, 2> swapped = {in[1], in[0]};
+    return append(op, swapped, std::move(attrs), std::move(types))[0];
+  }
+  return append(op, in, std::move(attrs), std::move(types))[0];
 }
 
 Ids Builder::emit_region(const OpDef& op, std::span<const Id> in,
@@ -114,6 +122,7 @@ Ids Builder::emit_region(const OpDef& op, std::span<const Id> in,
   MIXFLOW_CHECK(has_deriv<Structural>(op) && region != nullptr,
                 std::string(op.name) + " takes no region");
   std::vector<Type> types;
+  types.reserve(in.size());
   for (Id id : in) {
     MIXFLOW_CHECK(id >= 0 && index(id) < graph_.values.size(),
                   "[" + std::string(op.name) + "] input %" + std::to_string(id) + " is not here");
@@ -213,7 +222,7 @@ GraphPtr Builder::finish(Ids outputs) {
   for (Node& node : graph_.nodes) {
     if (!needed(node)) continue;
     const auto position = static_cast<std::int32_t>(result->nodes.size());
-    node.in = mapped(node.in);
+    for (Id& id : node.in) id = map[index(id)];
     for (Id& id : node.out) id = move_value(id, position);
     result->nodes.push_back(std::move(node));
   }

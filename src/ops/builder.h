@@ -66,7 +66,7 @@ class Builder {
     Builder& builder_;
     std::size_t length_;
   };
-  void set_label(std::string label) { label_ = std::move(label); }
+  void set_label(const std::string& label) { label_ = label; }
   const std::string& label() const { return label_; }
 
   // --- constants --------------------------------------------------------------------------------

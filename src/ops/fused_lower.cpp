@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <map>
 #include <numeric>
 #include <utility>
 
@@ -37,6 +36,29 @@ AxisMask select_axes(AxisMask axes, const Shape& positions) {
   }
   return selected;
 }
+
+// A map of few entries, by key in one piece of memory.
+template <class K, class V>
+class SmallMap {
+ public:
+  using Entry = std::pair<K, V>;
+  V* find(const K& key) {
+    const auto at = lower_bound(key);
+    return at != entries_.end() && at->first == key ? &at->second : nullptr;
+  }
+  const V* find(const K& key) const { return const_cast<SmallMap*>(this)->find(key); }
+  // What is there already stays.
+  void emplace(const K& key, const V& value) {
+    const auto at = lower_bound(key);
+    if (at == entries_.end() || at->first != key) entries_.insert(at, {key, value});
+  }
+
+ private:
+  typename std::vector<Entry>::iterator lower_bound(const K& key) {
+    return std::ranges::lower_bound(entries_, key, {}, &Entry::first);
+  }
+  std::vector<Entry> entries_;
+};
 
 // Builds the spec from the outputs down: which axes an output has decides which its operands have.
 class SpecBuilder {
@@ -111,11 +133,11 @@ class SpecBuilder {
         consistent = false;
         return;
       }
-      const auto it = axes_.find(id);
-      if (it == axes_.end()) return;  // from outside, or free
-      if (it->second == axes) return;
-      consistent &= it->second == kUnknown;
-      it->second = axes;
+      AxisMask* known = axes_.find(id);
+      if (known == nullptr) return;  // from outside, or free
+      if (*known == axes) return;
+      consistent &= *known == kUnknown;
+      *known = axes;
       changed = true;
     };
     const auto full_rank = [&](Id id) { return shape(id).size() == spec_.space.size(); };
@@ -153,8 +175,8 @@ class SpecBuilder {
   }
 
   AxisMask axes_of(Id id) const {
-    const auto it = axes_.find(id);
-    return it == axes_.end() ? kUnknown : it->second;
+    const AxisMask* known = axes_.find(id);
+    return known == nullptr ? kUnknown : *known;
   }
 
   bool is_member(Id id) const {
@@ -203,18 +225,17 @@ class SpecBuilder {
   // The number of a value that is read over `axes`, -1 if there is no way to have it.
   int value_at(Id id, AxisMask axes) {
     if (!has_axes(id, axes)) return -1;
-    const auto known = numbers_.find({id, axes});
-    if (known != numbers_.end()) return known->second;
+    if (const int* known = numbers_.find({id, axes})) return *known;
     const int number = is_member(id) ? computed_at(id, axes) : operand_at(id, axes);
     if (number >= 0) numbers_.emplace(Key{id, axes}, number);
     return number;
   }
 
   int operand_at(Id id, AxisMask axes) {
-    const auto it = input_of_.find(id);
-    if (it == input_of_.end()) return -1;
+    const int* input = input_of_.find(id);
+    if (input == nullptr) return -1;
     values_.push_back({true, static_cast<int>(spec_.operands.size())});
-    spec_.operands.push_back({it->second, axes});
+    spec_.operands.push_back({*input, axes});
     return static_cast<int>(values_.size()) - 1;
   }
 
@@ -279,9 +300,9 @@ class SpecBuilder {
   const NodeIndices nodes_;
   const std::span<const Id> inputs_;
   FusedSpec spec_;
-  std::map<Id, AxisMask> axes_;
-  std::map<Id, int> input_of_;
-  std::map<Key, int> numbers_;
+  SmallMap<Id, AxisMask> axes_;
+  SmallMap<Id, int> input_of_;
+  SmallMap<Key, int> numbers_;
   std::vector<Slot> values_;
 };
 

@@ -162,10 +162,11 @@ void BodyPlanner::place_node(std::int32_t time) {
 void BodyPlanner::place_primitive(std::int32_t time) {
   const std::int32_t index = order_[static_cast<std::size_t>(time)];
   const Node& node = g_.nodes[static_cast<std::size_t>(index)];
+  const std::vector<std::uint32_t>& may_overwrite = planner_.may_overwrite(g_, index);
   for (std::size_t j = 0; j < node.out.size(); ++j) {
     const Id value = node.out[j];
     const std::int64_t bytes = g_.type(value).bytes();
-    const std::uint32_t bits = planner_.options.share ? overwritable(node, static_cast<int>(j)) : 0;
+    const std::uint32_t bits = may_overwrite[j];
     const auto overwrites = [&](Id r) {
       for (std::size_t i = 0; i < node.in.size(); ++i) {
         if (root(node.in[i]) == r) {

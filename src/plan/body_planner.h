@@ -10,6 +10,7 @@
 #include <string>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "plan/lower.h"
@@ -26,12 +27,15 @@ class Planner {
   BodyPtr plan(const GraphPtr& graph, const std::vector<InputContract>& inputs,
                const std::vector<OutputContract>& outputs, int threads);
   std::shared_ptr<const Kernel> kernel(const Graph& graph, std::int32_t node, int threads);
+  // By output, as overwritable() of lower.h; nothing where memory is not shared.
+  const std::vector<std::uint32_t>& may_overwrite(const Graph& graph, std::int32_t node);
 
   const PlanOptions options;
 
  private:
   std::unordered_map<std::string, BodyPtr> known_;
   std::map<std::tuple<const Graph*, std::int32_t, int>, std::shared_ptr<const Kernel>> kernels_;
+  std::map<std::pair<const Graph*, std::int32_t>, std::vector<std::uint32_t>> overwrites_;
 };
 
 class BodyPlanner {

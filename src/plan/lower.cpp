@@ -178,13 +178,13 @@ Cost cost_of(const Graph& graph, const Node& node) {
 
 bool stores_null(const Node& node) { return node.op == &op::k_fused; }
 
-std::uint32_t overwritable(const Node& node, int out) {
-  if (node.op == &op::k_fused) return fused_may_overwrite(node)[static_cast<std::size_t>(out)];
+std::vector<std::uint32_t> overwritable(const Node& node) {
+  if (node.op == &op::k_fused) return fused_may_overwrite(node);
   std::uint32_t bits = 0;
   for (std::size_t i = 0; i < node.in.size() && i < 32; ++i) {
     if (may_overwrite(*node.op, node.in.size(), i)) bits |= std::uint32_t{1} << i;
   }
-  return bits;
+  return {bits};
 }
 
 }  // namespace mixflow

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "graph/graph.h"
 #include "graph/op.h"
@@ -16,7 +17,7 @@ Cost cost_of(const Graph& graph, const Node& node);
 // Whether the node's kernel takes null for an output that nobody wants.
 bool stores_null(const Node& node);
 
-// Bit i: output `out` may take the buffer of input i.
-std::uint32_t overwritable(const Node& node, int out);
+// By output: bit i says that it may take the buffer of input i.
+std::vector<std::uint32_t> overwritable(const Node& node);
 
 }  // namespace mixflow

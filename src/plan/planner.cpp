@@ -37,6 +37,15 @@ std::shared_ptr<const Kernel> Planner::kernel(const Graph& graph, std::int32_t n
   return known;
 }
 
+const std::vector<std::uint32_t>& Planner::may_overwrite(const Graph& graph, std::int32_t node) {
+  std::vector<std::uint32_t>& known = overwrites_[{&graph, node}];
+  if (known.empty()) {
+    const Node& n = graph.nodes[static_cast<std::size_t>(node)];
+    known = options.share ? overwritable(n) : std::vector<std::uint32_t>(n.out.size(), 0);
+  }
+  return known;
+}
+
 BodyPtr plan_body(const GraphPtr& graph, const std::vector<InputContract>& inputs,
                   const std::vector<OutputContract>& outputs, const PlanOptions& options) {
   MIXFLOW_CHECK(inputs.size() == graph->inputs.size() && outputs.size() == graph->outputs.size(),

@@ -38,6 +38,7 @@ GraphPtr optimize(const GraphPtr& graph) {
 
 ProgramPtr compile(const GraphPtr& graph, const std::vector<Donation>& donations,
                    const PlanOptions& options) {
+  MIXFLOW_CHECK(graph != nullptr, "a stage that was not built cannot be compiled");
   auto program = std::make_shared<Program>();
   program->graph = optimize(graph);
   program->donations = donations;

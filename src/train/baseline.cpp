@@ -8,7 +8,7 @@ std::int64_t planned_dynamic_bytes(const Config& config, Mode mode, const TaskSo
                                    DType dtype, const PlanOptions& plan) {
   Config other = config;
   other.gradient.mode = mode;
-  const Experiment experiment = build_experiment(other, source, dtype);
+  const Experiment experiment = build_experiment(other, source, dtype, {.train = true});
   return compile(experiment.train.graph, donations_of(experiment.train), plan)->dynamic_bytes;
 }
 

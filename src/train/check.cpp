@@ -60,7 +60,7 @@ CheckLine compare(std::string what, const Tensors& a, const Tensors& b, double t
 class Point {
  public:
   Point(const Config& config, const TaskSource& source)
-      : experiment_(build_experiment(config, source, DType::f32)),
+      : experiment_(build_experiment(config, source, DType::f32, {.grad = true})),
         run_(experiment_.grad, {.threads = 1}) {
     draw_initial_values(experiment_, run_);
     run_.fill(source, Split::train, 1, Precision::f32);
@@ -102,7 +102,7 @@ struct Gradient {
 
 Gradient gradient(const Config& config, const TaskSource& source, const Point& point, DType dtype,
                   int threads) {
-  const Experiment experiment = build_experiment(config, source, dtype);
+  const Experiment experiment = build_experiment(config, source, dtype, {.grad = true});
   StageRun run(experiment.grad, {.threads = threads});
   point.give(run);
   run.run();
@@ -155,7 +155,7 @@ double directional_derivative(double scale, const Losses& losses) {
 // largest derivative that a direction of that length could have.
 CheckLine differences(const Config& config, const TaskSource& source, const Point& point,
                       const Tensors& exact) {
-  const Experiment experiment = build_experiment(config, source, DType::f64);
+  const Experiment experiment = build_experiment(config, source, DType::f64, {.objective = true});
   StageRun run(experiment.objective, {.threads = 1});
   point.give(run);
   CheckLine line{.what = "mixed, central differences", .tolerance = kDifferenceTolerance};
@@ -248,7 +248,7 @@ CheckReport check(const Config& config) {
   const RematConfig remat = config.gradient.remat;
   const Config mixed = with(config, Mode::mixed, remat);
   const Gradient exact = gradient(mixed, *source, point, DType::f64, threads);
-  const std::vector<Port> eta = build_experiment(mixed, *source, DType::f64).eta;
+  const std::vector<Port> eta = build_experiment(mixed, *source, DType::f64, {}).eta;
   for (const Config& other : exact_variants(config)) {
     if (same_graph(other.gradient, mixed.gradient)) continue;
     report.lines.push_back(compare(describe(other.gradient, has_blocks(config)),

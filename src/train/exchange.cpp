@@ -59,7 +59,9 @@ NamedTensor named(const std::string& name, const Type& type, std::span<const std
 GradReport meta_gradient(const Config& config, const GradOptions& options) {
   const int threads = start_threads(config.threads);
   const std::unique_ptr<TaskSource> source = make_source(config);
-  const Experiment experiment = build_experiment(config, *source, compute_type(config));
+  const bool by_differences = config.gradient.mode == Mode::finite_difference;
+  const Experiment experiment = build_experiment(config, *source, compute_type(config),
+                                                 {.grad = true, .objective = by_differences});
   StageRun run(experiment.grad, {.threads = threads});
   draw_initial_values(experiment, run);
   run.fill(*source, Split::train, 1, config.precision);
@@ -70,7 +72,7 @@ GradReport meta_gradient(const Config& config, const GradOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   run.run();
   std::vector<std::vector<double>> differences;
-  if (config.gradient.mode == Mode::finite_difference)
+  if (by_differences)
     differences = FiniteDifference(experiment, {.threads = threads}).gradient(run);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 

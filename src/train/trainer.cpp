@@ -13,9 +13,9 @@
 #include "train/baseline.h"
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
-#include "train/finite_difference.h"
 #include "train/inner_state.h"
 #include "train/loss_window.h"
+#include "train/meta_step.h"
 #include "train/progress.h"
 #include "train/run_dir.h"
 #include "train/run_log.h"
@@ -41,6 +41,12 @@ double unix_seconds() {
   return std::chrono::duration<double>(now).count();
 }
 
+Parts parts_of(const Config& config) {
+  Parts parts = meta_step_parts(config);
+  parts.eval = true;
+  return parts;
+}
+
 class Trainer {
  public:
   Trainer(const Config& config, const TrainOptions& options)
@@ -48,15 +54,15 @@ class Trainer {
         options_(options),
         threads_(start_threads(config.threads)),
         source_(make_source(config)),
-        experiment_(build_experiment(config, *source_, compute_type(config))),
+        experiment_(build_experiment(config, *source_, compute_type(config), parts_of(config))),
         plan_{.threads = threads_},
         run_dir_(options.out, config, options.resume),
         eval_program_(compile_stage(experiment_.eval, plan_)),
         state_program_(config.inner.carries_state() ? compile_stage(experiment_.state_eval, plan_)
                                                     : nullptr),
-        train_(train_run()),
+        step_(make_step()),
+        train_(step_.stage()),
         evaluator_(experiment_, *source_, eval_program_, train_, state_program_) {
-    if (config.gradient.mode == Mode::finite_difference) differences_.emplace(experiment_, plan_);
     restore();
     run_dir_.create(config);
     log_.emplace(run_dir_.file("log.txt"));
@@ -68,11 +74,12 @@ class Trainer {
  private:
   const Config& config() const { return experiment_.config; }
   // Training and evaluation take turns in one arena.
-  StageRun train_run() const {
+  MetaStep make_step() const {
     ProgramPtr program = compile_stage(experiment_.train, plan_);
     std::int64_t bytes = std::max(program->dynamic_bytes, eval_program_->dynamic_bytes);
     if (state_program_) bytes = std::max(bytes, state_program_->dynamic_bytes);
-    return {experiment_.train,
+    return {experiment_,
+            *source_,
             std::move(program),
             {.arena = std::make_shared<Arena>(bytes, Arena::Kind::touched)}};
   }
@@ -81,7 +88,6 @@ class Trainer {
   void open_files();
   void loop();
   void summarize();
-  void meta_step(std::int64_t t);
   void check_finite(std::int64_t t) const;
   void log(std::int64_t t);
   EvalResult evaluate(std::int64_t t);
@@ -98,9 +104,9 @@ class Trainer {
   RunDir run_dir_;
   const ProgramPtr eval_program_;
   const ProgramPtr state_program_;  // null unless the inner state is carried
-  StageRun train_;
+  MetaStep step_;
+  StageRun& train_;  // step_'s
   Evaluator evaluator_;
-  std::optional<FiniteDifference> differences_;
 
   CheckpointState state_;
   std::optional<RunLog> log_;
@@ -190,7 +196,7 @@ void Trainer::loop() {
   logged_step_ = begin_;
   while (t < steps && !SignalGuard::stop_requested()) {
     const Clock::time_point step_start = Clock::now();
-    meta_step(++t);
+    step_.run(++t);
     steps_s_ += since(step_start);
     if (t == begin_ + 1) summary_.first_step_s = since(start_);
     check_finite(t);
@@ -235,22 +241,6 @@ void Trainer::summarize() {
   summary_.seconds = wall();
   run_dir_.write("summary.json", to_json(summary_) + "\n");
   if (done > 0) checkpoint(summary_.steps);
-}
-
-void Trainer::meta_step(std::int64_t t) {
-  const MetaConfig& meta = config().meta;
-  train_.set_scalar("meta_lr", scheduled_lr(meta.schedule, meta.optimizer.lr, t, meta.steps));
-  train_.set_scalar("meta_step", static_cast<double>(t));
-  give_inner_state(config().inner, t, train_);
-  train_.fill(*source_, Split::train, static_cast<std::uint64_t>(t), config().precision);
-  if (differences_) {
-    const std::vector<std::vector<double>> gradient = differences_->gradient(train_);
-    for (std::size_t i = 0; i < experiment_.eta.size(); ++i) {
-      const Port& port = experiment_.eta[i];
-      from_doubles(port.type, gradient[i], train_.input(meta_grad_name(port.name)).data());
-    }
-  }
-  train_.run();
 }
 
 void Trainer::check_finite(std::int64_t t) const {

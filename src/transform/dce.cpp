@@ -88,6 +88,7 @@ std::vector<Slot> slots_of(const OpDef& op, const Region& region, const Mask& us
 class Dce {
  public:
   GraphPtr run(const Graph& graph) {
+    liveness_ = {};  // it knows regions by address
     Builder b;
     Ids map(graph.values.size(), kNone);
     const Ids inputs = declare_inputs(b, graph);
@@ -102,14 +103,18 @@ class Dce {
   // Appends what the outputs in `used` need; `map` holds the inputs and takes the rest.
   void emit_live(Builder& b, const Graph& graph, Ids& map, const Mask& used) {
     const Mask live = liveness_.values(graph, used);
+    Ids in;
     for (const Node& node : graph.nodes) {
-      const Mask live_outputs = pick(live, node.out);
-      if (!any(live_outputs)) continue;
-      Ids in;
+      const auto is_live = [&](Id id) { return live[index(id)]; };
+      if (std::ranges::none_of(node.out, is_live)) continue;
+      in.clear();
       for (Id id : node.in) in.push_back(map[index(id)]);
       b.set_label(node.label);
-      const Ids out = node.attrs.region ? emit_trimmed(b, graph, node, in, live_outputs)
-                                        : Ids{b.emit(*node.op, in, node.attrs)};
+      if (!node.attrs.region) {
+        map[index(node.out[0])] = b.emit(*node.op, in, node.attrs);
+        continue;
+      }
+      const Ids out = emit_trimmed(b, graph, node, in, pick(live, node.out));
       for (std::size_t i = 0; i < out.size(); ++i) map[index(node.out[i])] = out[i];
     }
   }
@@ -198,7 +203,7 @@ class Dce {
       }
       bindings.push_back(binding);
     }
-    auto key = std::tuple(region.get(), used, bindings);
+    auto key = std::tuple(region, used, bindings);
     if (const auto known = known_.find(key); known != known_.end()) return known->second;
     Trimmed trimmed = build(op, region, slots, bindings, used);
     return known_.emplace(std::move(key), std::move(trimmed)).first->second;
@@ -342,7 +347,8 @@ class Dce {
   }
 
   Liveness liveness_;
-  std::map<std::tuple<const Region*, Mask, std::vector<Binding>>, Trimmed> known_;
+  // Holds the regions, so that no later one takes the address of one that is known.
+  std::map<std::tuple<RegionPtr, Mask, std::vector<Binding>>, Trimmed> known_;
 };
 
 }  // namespace
@@ -351,9 +357,10 @@ GraphPtr dce(const Graph& graph) { return Dce().run(graph); }
 
 GraphPtr clean(const Graph& graph) {
   constexpr int kRounds = 3;
-  GraphPtr result = dce(graph);
+  Dce pass;  // what one round has left as it was, the next ones know
+  GraphPtr result = pass.run(graph);
   for (int round = 1; round < kRounds; ++round) {
-    GraphPtr next = dce(*result);
+    GraphPtr next = pass.run(*result);
     const bool done = same_graph(*next, *result);
     result = std::move(next);
     if (done) break;

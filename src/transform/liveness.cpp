@@ -25,11 +25,15 @@ Mask Liveness::values(const Graph& graph, const Mask& outputs) {
     if (outputs[i]) live[index(graph.outputs[i])] = true;
   }
   for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
+    const Region* region = region_of(*node);
+    if (region == nullptr) {
+      if (!live[index(node->out[0])]) continue;
+      for (const Id id : node->in) live[index(id)] = true;
+      continue;
+    }
     const Mask used = pick(live, node->out);
     if (!any(used)) continue;
-    const Region* region = region_of(*node);
-    const Mask reads =
-        region != nullptr ? node_inputs(*node->op, *region, used) : Mask(node->in.size(), true);
+    const Mask reads = node_inputs(*node->op, *region, used);
     for (std::size_t i = 0; i < node->in.size(); ++i) {
       if (reads[i]) live[index(node->in[i])] = true;
     }

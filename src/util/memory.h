@@ -1,0 +1,18 @@
+// Amounts of memory: of this machine, and as people write them. Linux.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace mixflow {
+
+// Physical memory of the machine.
+std::int64_t ram_bytes();
+// What this process may use of it: less where its control group has a limit (version 1 or 2).
+std::int64_t usable_memory_bytes();
+
+// "12GiB", "500 MiB", "1.5TiB", "4096B", or "80%" of `whole`. UserError, starting with `where`, for
+// anything else, for 0 and for more than 8 EiB.
+std::int64_t parse_memory(std::string_view text, std::int64_t whole, std::string_view where);
+
+}  // namespace mixflow

@@ -1,0 +1,30 @@
+#include "util/table.h"
+
+#include <algorithm>
+
+namespace mixflow {
+
+std::string aligned_table(const std::vector<std::vector<std::string>>& rows, std::size_t left) {
+  if (rows.empty()) return {};
+  std::vector<std::size_t> widths(rows.front().size(), 0);
+  for (const auto& row : rows) {
+    for (std::size_t c = 0; c < std::min(row.size(), widths.size()); ++c) {
+      widths[c] = std::max(widths[c], row[c].size());
+    }
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      if (c > 0) line += "  ";
+      const std::size_t padding = c < widths.size() ? widths[c] - row[c].size() : 0;
+      const bool right = c >= left && c < widths.size();
+      line += right ? std::string(padding, ' ') + row[c] : row[c] + std::string(padding, ' ');
+    }
+    line.resize(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+}  // namespace mixflow
