@@ -50,7 +50,7 @@ def measure(lab, base, values, rows, seconds_):
         over_ = [(key, list(own)), ("gradient", list(lab_.VARIANTS.values()))]
         share = budget.left() / (len(values) - i)
         found = lab.bench(config(base, component, own[0], lab_.MIXED), over_, 2 if lab.quick else 5, share)
-        for row, measurement in zip(rows, found):
+        for measurement, row in zip(found, rows):  # in this order: zip must not draw a row too many
             row.update(lab_.measured(measurement))
 
 

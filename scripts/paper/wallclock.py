@@ -66,6 +66,7 @@ def run(lab, out):
     section.figure("wallclock", fig, "Seconds per meta-step")
     section.facts |= {
         "time_ratios": {r["task"]: r["time_ratio"] for r in rows if r["variant"] == "reverse"},
+        "plain_time_ratios": {r["task"]: r["time_ratio"] for r in rows if r["variant"] == "plain reverse"},
         "flop_ratios": {r["task"]: r["flop_ratio"] for r in rows if r["variant"] == "reverse"},
     }
     return section
