@@ -91,13 +91,13 @@ def explain_time(wall, found):
     best_ratio = max(found.values())
     flops = list(wall.facts["flop_ratios"].values())
     text = (
-        f"By their plans, mixed mode's FLOPs are {less(min(flops))} to {less(max(flops))} than those of reverse, all else equal;"
+        f"By their plans, mixed mode runs {percent(1 - 1 / min(flops))} to {percent(1 - 1 / max(flops))} fewer FLOPs than reverse, all else equal;"
         " the rest of a difference in time is memory traffic, kernels and noise (least and greatest are in the tables)."
     )
     if best_ratio < 1 / 0.75:
         text += (
             " 25 % less is not reached: on a CPU the time of these shapes is that of matrix products, which both modes share"
-            " but for the second-order pass, where an accelerator may also gain from the traffic that mixed mode avoids."
+            " but for the second-order pass; an accelerator may also gain from the traffic that mixed mode avoids."
         )
     return text
 
@@ -154,7 +154,8 @@ def claims(sections):
             f"**Plan and measurement.** {facts['measured']} scaled-down runs of the sweep were measured; in"
             f" {facts['wrong']} of them the dynamic memory differs from the plan."
         )
-    return "\n\n".join(["\n".join(lines), *notes])
+    table = "\n".join(lines) if len(lines) > 2 else "Nothing that they can be compared with was run."
+    return "\n\n".join([table, *notes])
 
 
 def write(out, lab, sections, failed, spent):
