@@ -22,7 +22,9 @@ DEFINITIONS = """## Definitions
   state of each step and, if saved, the inner gradients; (4T - 2) times the weights' size with Adam.
 """
 
-REFERENCE = "The paper measured in JAX on accelerators; its cells beyond these headlines are not at hand, so only they are compared."
+REFERENCE = (
+    "The paper measured in JAX on accelerators; its cells beyond these headlines are not at hand, so only they are compared."
+)
 
 
 def place(row):
@@ -56,9 +58,9 @@ def explain_greatest(rows):
             f"95 % less would be 20x. In the best config, {place(row)}, the carried states are"
             f" {percent(row['carried_bytes'] / row['mixed_bytes'])} of mixed mode's dynamic memory, and the rest is"
             f" {(row['mixed_bytes'] - row['carried_bytes']) / row['scores_bytes']:.1f} times one block's S x S attention"
-            " scores: one block's second-order activations are what all three techniques leave, and with S x S attention they"
-            " grow like the baseline's. None of the techniques makes the carried states smaller; they alone bound the ratio by"
-            f" {ratio(statistics.median(bounds))} in the median config, by {ratio(min(bounds))} in the worst."
+            " scores: one block's second-order activations are what all three techniques leave, and with S x S attention"
+            " they grow like the baseline's. None of the techniques makes the carried states smaller; they alone bound"
+            f" the ratio by {ratio(statistics.median(bounds))} in the median config, by {ratio(min(bounds))} in the worst."
         )
     parts.append(
         "Much of the saving is the other two techniques': with them on both sides, (i), the mode alone gives up to"
@@ -91,8 +93,8 @@ def explain_time(wall, found):
     best_ratio = max(found.values())
     flops = list(wall.facts["flop_ratios"].values())
     text = (
-        f"By their plans, mixed mode runs {percent(1 - 1 / min(flops))} to {percent(1 - 1 / max(flops))} fewer FLOPs than reverse, all else equal;"
-        " the rest of a difference in time is memory traffic, kernels and noise (least and greatest are in the tables)."
+        f"By their plans, mixed mode runs {percent(1 - 1 / min(flops))} to {percent(1 - 1 / max(flops))} fewer FLOPs than"
+        " reverse, all else equal; the rest of a difference in time is memory traffic, kernels and noise (least and greatest are in the tables)."
     )
     if best_ratio < 1 / 0.75:
         text += (
@@ -121,7 +123,8 @@ def plain_times(sections):
 
 
 def claims(sections):
-    lines = ["| claim of the paper | here, (i) only the mode differs | here, (ii) plain against all three |", "|---|---|---|"]
+    lines = ["| claim of the paper | here, (i) only the mode differs | here, (ii) plain against all three |"]
+    lines.append("|---|---|---|")
     notes = []
     if "sweep" in sections:
         facts = sections["sweep"].facts

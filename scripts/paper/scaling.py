@@ -92,7 +92,10 @@ def panels(section, name, rows, values, caption):
             place.plot([r["value"] for r in own], [r["planned_bytes"] / 2**20 for r in own], "-", label=variant)
             done = [r for r in own if r.get("measured_bytes") is not None]
             place.plot([r["value"] for r in done], [r["measured_bytes"] / 2**20 for r in done], "kx")
-        place.set(xscale="log", yscale="log", xlabel=component)
+        place.set_xscale("log")
+        place.set_yscale("log", base=2)
+        place.yaxis.set_major_formatter("{x:g}")
+        place.set_xlabel(component)
         place.set_xticks(values[component], [str(v) for v in values[component]])
         place.minorticks_off()
     places[0].set_ylabel("dynamic memory, MiB")
