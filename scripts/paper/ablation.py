@@ -91,9 +91,9 @@ def saved_gradients(name, rows):
     """What the third technique costs and gives on top of the other two."""
     without, with_ = rows[6], rows[7]
     return (
-        f"At {name}, mixed with block rematerialisation reaches {ratio(without['memory_ratio'])} over plain reverse without"
+        f"At {name} mixed with block rematerialisation reaches {ratio(without['memory_ratio'])} over plain reverse without"
         f" saved gradients and {ratio(with_['memory_ratio'])} with them, for"
-        f" {percent(1 - with_['flop'] / without['flop'])} fewer FLOPs: they trade memory for time."
+        f" {percent(1 - with_['flop'] / without['flop'])} fewer FLOPs."
     )
 
 

@@ -75,7 +75,7 @@ def run(lab, out):
             "mixed_bytes": ("mixed, all remat", size),
             "ratio_i": ("(i)", ratio),
             "ratio_ii": ("(ii)", ratio),
-            "less_ii": ("(ii), less memory", less),
+            "less_ii": ("(ii)", less),
             "predicted_s": ("mixed, time at the matmul peak", seconds),
         },
         f"Planned; {len(SHOWN)} of {len(rows)} sizes, all of them are in the file",

@@ -50,7 +50,7 @@ def measure(lab, base, values, rows, seconds_):
         over_ = [(key, list(own)), ("gradient", list(lab_.VARIANTS.values()))]
         share = budget.left() / (len(values) - i)
         found = lab.bench(config(base, component, own[0], lab_.MIXED), over_, 2 if lab.quick else 5, share)
-        for row, measurement in zip(rows, found):
+        for measurement, row in zip(found, rows):  # in this order: zip must not draw a row too many
             row.update(lab_.measured(measurement))
 
 
@@ -92,7 +92,10 @@ def panels(section, name, rows, values, caption):
             place.plot([r["value"] for r in own], [r["planned_bytes"] / 2**20 for r in own], "-", label=variant)
             done = [r for r in own if r.get("measured_bytes") is not None]
             place.plot([r["value"] for r in done], [r["measured_bytes"] / 2**20 for r in done], "kx")
-        place.set(xscale="log", yscale="log", xlabel=component)
+        place.set_xscale("log")
+        place.set_yscale("log", base=2)
+        place.yaxis.set_major_formatter("{x:g}")
+        place.set_xlabel(component)
         place.set_xticks(values[component], [str(v) for v in values[component]])
         place.minorticks_off()
     places[0].set_ylabel("dynamic memory, MiB")

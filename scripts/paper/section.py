@@ -31,8 +31,8 @@ def yes(value):
 
 
 def less(value):
-    """A ratio as the share that is saved: 4x is 75 % less."""
-    return f"{100 * (1 - 1 / value):.0f} %"
+    """A ratio as the share that is saved: 4x is "75 % less"."""
+    return f"{percent(1 - 1 / value)} less" if value >= 1 else f"{percent(1 / value - 1)} more"
 
 
 def over(a, b):

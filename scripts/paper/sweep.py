@@ -47,7 +47,7 @@ def plan_all(lab, points):
                 "reverse_bytes": mixed["reverse_dynamic_bytes"],
                 "mixed_bytes": mixed["dynamic_bytes"],
                 "carried_bytes": lab_.carried_bytes(mixed),
-                "scores_bytes": 4 * B * HEADS[name] * S * S,  # one block's S x S attention scores, of the inner model
+                "scores_bytes": 4 * B * HEADS[name] * S * S,  # of one block of the inner model
                 "ratio_i": mixed["reverse_dynamic_bytes"] / mixed["dynamic_bytes"],
                 "ratio_ii": plain["dynamic_bytes"] / mixed["dynamic_bytes"],
                 "plain_reverse_flop": plain["flop"],
@@ -91,6 +91,8 @@ def histogram(section, rows):
         place.axvline(4, color="gray", linestyle=":")
         place.axvline(10, color="gray", linestyle=":")
         place.set(xscale="log", xlabel="dynamic memory, baseline over mixed", ylabel="share of configs below")
+        place.set_xticks([1, 2, 4, 10, 20], ["1", "2", "4", "10", "20"])
+        place.set_xticks([], minor=True)
         place.set_title(name, fontsize=8)
         place.legend()
     section.figure("sweep", fig, "Distribution of the ratio of dynamic memory")
@@ -130,9 +132,9 @@ def run(lab, out):
     rows = plan_all(lab, points)
     axes_text = "its corners only (--quick)" if lab.quick else "all of it"
     section.text(
-        f"maml, per_parameter_lr and loss_weighting; T {STEPS}, B {BATCHES}, S {SEQUENCES}, sizes {', '.join(HEADS)}; V 32000,"
-        f" Adam inside: 540 configs, {axes_text}, planned. The scoring network of loss_weighting is a transformer of the 44M"
-        " row's shape (8 layers, d 512, ffw 2048, 8 x 64), not causal, for every size of the inner model."
+        f"maml, per_parameter_lr and loss_weighting; T {STEPS}, B {BATCHES}, S {SEQUENCES}, sizes {', '.join(HEADS)};"
+        f" V 32000, Adam inside: 540 configs, {axes_text}, planned. The scoring network of loss_weighting is a"
+        " transformer of the 44M row's shape (8 layers, d 512, ffw 2048, 8 x 64), not causal, for every size of the inner model."
     )
     section.text(
         "(i): all rematerialisation and saved gradients on both sides, only the mode differs. (ii): plain reverse (no"
@@ -141,10 +143,15 @@ def run(lab, out):
         " and left out."
     )
     table = distributions(rows)
-    section.table("sweep", rows, {key: (key, str) for key in GROUPS} | {"mixed_bytes": ("mixed, dynamic", size)}
-                  | {key: (name, ratio) for key, name in RATIOS.items()},
-                  "The configs with the least and the greatest ratios (ii); all of them are in the file",
-                  keep=sorted(rows, key=lambda r: r["ratio_ii"])[:3] + sorted(rows, key=lambda r: r["ratio_ii"])[-3:])  # fmt: skip
+    ordered = sorted(rows, key=lambda row: row["ratio_ii"])
+    columns = {key: (key, str) for key in GROUPS} | {"mixed_bytes": ("mixed, dynamic", size)}
+    section.table(
+        "sweep",
+        rows,
+        columns | {key: (name, ratio) for key, name in RATIOS.items()},
+        "The configs with the least and the greatest ratios (ii); all of them are in the file",
+        keep=ordered[:3] + ordered[-3:],
+    )
     section.table(
         "sweep_distribution",
         table,
@@ -178,8 +185,8 @@ def run(lab, out):
             "difference": ("difference", str),
             "reason": ("not measured", str),
         },
-        f"A random {len(sample) // 3} of the configs (seed {SEED}) scaled down and run: same task, T and B, S / {SMALLER_BY},"
-        " 2 layers, d 64, ffw 256, 2 x 32, V 512, the scoring network likewise",
+        f"A random {len(sample) // 3} of the configs (seed {SEED}) scaled down and run: same task, T and B,"
+        f" S / {SMALLER_BY}, 2 layers, d 64, ffw 256, 2 x 32, V 512, the scoring network likewise",
     )
     differences = [row["difference"] for row in sample if "difference" in row]
     section.facts |= {
