@@ -70,7 +70,7 @@ TEST_CASE("a scoring network reads the model's vocabulary, and tokens are classi
       "model: {kind: transformer, size: 44M, vocab: 77}\n"
       "meta: {parameters: [{kind: loss_weights, model: {kind: transformer, size: 57M}}]}\n",
       "c.yaml");
-  const auto& scorer = std::get<TransformerModel>(config.meta.parameters[0].model);
+  const auto& scorer = config.meta.parameters[0].model;
   CHECK(scorer.vocab == 77);
   CHECK(scorer.layers == 9);
   CHECK(config.inner.loss == Loss::cross_entropy);

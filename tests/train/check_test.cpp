@@ -30,7 +30,7 @@ namespace {
 
 const Settings kAllThree = {
     "meta.parameters=[{kind: init}, " + kRatesPerWeight + ", " + kScorer + "]", "meta.batch=1",
-    "inner.optimizer.kind=adam"};
+    "inner.optimizer={kind: adam, eps_root: 1e-8}"};  // f32 resolves no less beside g = 0
 
 std::string meta_gradient_text(const std::string& mode, bool step, bool block, bool save) {
   const auto truth = [](bool on) { return on ? "true" : "false"; };
@@ -82,4 +82,18 @@ TEST_CASE("twelve of the sixteen modes and remat choices have graphs of their ow
     }
   }
   CHECK(texts.size() == 12);
+}
+
+TEST_CASE("a meta-gradient that is not a number fails the check, whatever the other tensors say") {
+  for (const std::string order : {"[{kind: lr}, {kind: init}]", "[{kind: init}, {kind: lr}]"}) {
+    CAPTURE(order);
+    // A rate so large that the inner loss overflows.
+    const CheckReport report = check(small_config(
+        {"meta.parameters=" + order, "inner.optimizer.lr=1e200", "model.activation=relu"}));
+    CHECK_FALSE(report.ok());
+    for (const CheckLine& line : report.lines) {
+      CAPTURE(line.what);
+      CHECK_FALSE(line.ok());
+    }
+  }
 }
