@@ -6,6 +6,7 @@
 #include "meta/meta_update.h"
 #include "models/make_model.h"
 #include "ops/op_list.h"
+#include "util/checked.h"
 #include "util/error.h"
 
 namespace mixflow {
@@ -32,10 +33,12 @@ std::int64_t dot_flop(const Graph& graph) {
   std::int64_t flop = 0;
   for (const Node& node : graph.nodes) {
     if (const Region* region = region_of(node)) {
-      flop += region->n * dot_flop(*region->body);
+      flop = checked_sum("FLOPs", flop,
+                         checked_product("FLOPs", {region->n, dot_flop(*region->body)}));
     } else if (node.op == &op::k_dot) {
       const std::vector<Type> in{graph.type(node.in[0]), graph.type(node.in[1])};
-      flop += node.op->cost(in, graph.type(node.out[0]), node.attrs).flop;
+      flop =
+          checked_sum("FLOPs", flop, node.op->cost(in, graph.type(node.out[0]), node.attrs).flop);
     }
   }
   return flop;
@@ -428,7 +431,9 @@ std::int64_t StageBuilder::model_flop() const {
   const std::int64_t window = config_.inner.window;
   std::int64_t differentiated = window > 0 ? std::min(window, steps) : steps;
   if (config_.gradient.mode == Mode::first_order) differentiated = 0;
-  return tasks_ * (steps * gradient + differentiated * second + outer_gradient);
+  const std::int64_t unroll = checked_sum("FLOPs", checked_product("FLOPs", {steps, gradient}),
+                                          checked_product("FLOPs", {differentiated, second}));
+  return checked_product("FLOPs", {tasks_, checked_sum("FLOPs", unroll, outer_gradient)});
 }
 
 }  // namespace mixflow

@@ -82,6 +82,18 @@ TEST_CASE("a missing config, a bad override and a bad output directory are the u
                 long_name + ": cannot be created: File name too long; choose another --out");
 }
 
+TEST_CASE("sizes that no machine holds are refused by the tensor's name or the work they ask for") {
+  const Args quick = {"plan", shipped("quickstart.yaml"), "-s"};
+  check_refused(quick + Args{"model.hidden=[2000000000, 2000000000]"},
+                "model: layers.1.weight of shape [2000000000,2000000000] is too large: expected at "
+                "most 2^48 elements; lower the sizes of model, data, inner.steps or meta.batch");
+  check_refused(
+      quick + Args{"model.hidden=[10000000, 10000000]"} +
+          set({"data.shots=20000", "data.queries=20000"}),
+      "the experiment is too large: more than 2^63 FLOPs; lower the sizes of model, data, "
+      "inner.steps or meta.batch");
+}
+
 TEST_CASE("--json puts one JSON value on stdout and nothing else") {
   const TemporaryDirectory directory;
   const Args quick = {shipped("quickstart.yaml"), "-s", "meta.batch=3", "--json"};
