@@ -118,8 +118,8 @@ TEST_CASE(
   CHECK(outcome.out.find("Run directory: run\n") != std::string::npos);
   const auto run = directory.path / "run";
   CHECK(listing(run) == Args{"checkpoints", checkpoint_name(8), checkpoint_name(12), "config.yaml",
-                             "eval.jsonl", std::string(kEventsFile), "log.txt", "metrics.jsonl",
-                             "summary.json"});
+                             "eval.jsonl", std::string(kEventsFile), "lock", "log.txt",
+                             "metrics.jsonl", "summary.json"});
 
   const auto metrics = json_lines(run / "metrics.jsonl");
   REQUIRE(metrics.size() == 12);
@@ -271,9 +271,17 @@ TEST_CASE("a run that was killed resumes with the same bits") {
   std::ofstream(directory / "killed/metrics.jsonl", std::ios::app) << "{\"step\": 99";
   std::ofstream(directory / "killed/eval.jsonl", std::ios::app) << "{\"step";
   std::ofstream(directory.path / "killed" / kEventsFile, std::ios::app) << "\x1a";
+  // As do files that were never renamed; others are none of ours.
+  const Args left = {"checkpoints/step-0000000600.safetensors.tmp.123.0",
+                     "summary.json.tmp.123.17"};
+  for (const std::string& name : left) std::ofstream(directory.path / "killed" / name) << "half";
+  std::ofstream(directory / "killed/notes.tmp.txt") << "mine";
   const Outcome resumed = mixflow::mixflow(longer("killed") + Args{"--resume"}, directory.path);
   CHECK_MESSAGE(resumed.code == 0, resumed.err);
   check_same_run(uninterrupted(), directory.path / "killed", kLongSteps);
+  for (const std::string& name : left)
+    CHECK_FALSE(std::filesystem::exists(directory.path / "killed" / name));
+  CHECK(read_text(directory / "killed/notes.tmp.txt") == "mine");
   CHECK(read_text(directory / "killed/log.txt").find("info: resumed after meta-step ") !=
         std::string::npos);
 }
@@ -299,6 +307,21 @@ TEST_CASE(
     CHECK(mixflow::mixflow(longer(name) + Args{"--resume"}, directory.path).code == 0);
     check_same_run(uninterrupted(), run, kLongSteps);
   }
+}
+
+TEST_CASE("one process at a time trains in a directory, and its end frees it however it comes") {
+  const TemporaryDirectory directory;
+  Process process(longer("run"), directory.path);
+  wait_for_file(directory.path / "run" / checkpoint_name(200));
+  const Outcome second = mixflow::mixflow(longer("run") + Args{"--resume"}, directory.path);
+  CHECK(second.code == 2);
+  CHECK(second.err == "mixflow: run: is in use by process " + std::to_string(process.pid()) +
+                          "; wait for it or choose another --out\n");
+  process.signal(SIGKILL);
+  CHECK(process.wait().code == 128 + SIGKILL);
+  const Outcome resumed = mixflow::mixflow(longer("run") + Args{"--resume"}, directory.path);
+  CHECK_MESSAGE(resumed.code == 0, resumed.err);
+  check_same_run(uninterrupted(), directory.path / "run", kLongSteps);
 }
 
 TEST_CASE("a run resumes only with its number of threads") {
