@@ -88,10 +88,24 @@ TEST_CASE("sizes that no machine holds are refused by the tensor's name or the w
                 "model: layers.1.weight of shape [2000000000,2000000000] is too large: expected at "
                 "most 2^48 elements; lower the sizes of model, data, inner.steps or meta.batch");
   check_refused(
-      quick + Args{"model.hidden=[10000000, 10000000]"} +
+      quick + Args{"model.hidden=[10000000, 1000000]"} +
           set({"data.shots=20000", "data.queries=20000"}),
       "the experiment is too large: more than 2^63 FLOPs; lower the sizes of model, data, "
       "inner.steps or meta.batch");
+}
+
+TEST_CASE("results that cannot be written are a failed run") {
+  const TemporaryDirectory directory;
+  for (const std::string& command : {"plan --json " + shipped("quickstart.yaml"),
+                                     std::string("train --schema"), std::string("--help")}) {
+    CAPTURE(command);
+    const Outcome outcome =
+        Process::shell("exec \"$0\" " + command + " > /dev/full", directory.path).wait();
+    CHECK(outcome.code == 1);
+    CHECK(outcome.err ==
+          "mixflow: run failed: stdout: the results could not be written; is the disk full, or "
+          "stdout closed?\n");
+  }
 }
 
 TEST_CASE("--json puts one JSON value on stdout and nothing else") {
