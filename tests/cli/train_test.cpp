@@ -324,6 +324,18 @@ TEST_CASE("one process at a time trains in a directory, and its end frees it how
   check_same_run(uninterrupted(), directory.path / "run", kLongSteps);
 }
 
+TEST_CASE("a file that outgrows the size limit ends the run with a message") {
+  const TemporaryDirectory directory;
+  const Outcome outcome = Process::shell("ulimit -f 1; exec \"$0\" train --quiet --out run " +
+                                             shipped("quickstart.yaml"),
+                                         directory.path)
+                              .wait();
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err ==
+        "mixflow: run failed: run/config.yaml: cannot be written: the file would exceed the size "
+        "limit (`ulimit -f`, or the file system's)\n");
+}
+
 TEST_CASE("a run resumes only with its number of threads") {
   const TemporaryDirectory directory;
   const Args train = Args{"train", "--out", "run"} + tiny();
