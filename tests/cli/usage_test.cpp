@@ -94,6 +94,13 @@ TEST_CASE("sizes that no machine holds are refused by the tensor's name or the w
       "inner.steps or meta.batch");
 }
 
+TEST_CASE("a seed is read to its last digit or refused") {
+  const Args quick = {"graph", shipped("quickstart.yaml"), "-s"};
+  check_refused(quick + Args{"seed=9007199254740993"},
+                "-s seed=9007199254740993: seed: expected an integer >= 0, got 9007199254740993, "
+                "which is more than 9007199254740992 (seeds everything random; default 1)");
+}
+
 TEST_CASE("results that cannot be written are a failed run") {
   const TemporaryDirectory directory;
   for (const std::string& command : {"plan --json " + shipped("quickstart.yaml"),
