@@ -96,6 +96,7 @@ class Episodes final : public TaskSource {
   }
   std::int64_t inner_batch() const override { return std::int64_t{ways_} * shots_; }
   std::int64_t outer_batch(Split) const override { return std::int64_t{ways_} * queries_; }
+  Split watched_split() const override { return Split::validation; }
   bool same_batch_every_step() const override { return true; }
   std::int64_t output_width() const override { return label_width(loss_, ways_); }
 

@@ -55,6 +55,7 @@ class Sinusoid final : public TaskSource {
   }
   std::int64_t inner_batch() const override { return data_.shots; }
   std::int64_t outer_batch(Split) const override { return data_.queries; }
+  Split watched_split() const override { return Split::validation; }
   bool same_batch_every_step() const override { return true; }
   std::int64_t output_width() const override { return 1; }
 

@@ -25,7 +25,9 @@ struct TrainSummary {
   double first_step_s = 0;  // from the start of train() to the end of its first meta-step
   double step_s = 0;        // mean over this process, meta-steps alone
   double meta_loss_first = 0, meta_loss_last = 0;  // smoothed over up to 100 meta-steps
-  EvalResult before, after;  // held-out, with the first and the last meta-parameters
+  // On test tasks, with the first and the last meta-parameters. Of an interrupted run: the first
+  // and the last evaluation on the tasks that are watched along the way.
+  EvalResult before, after;
   std::int64_t static_bytes = 0, dynamic_bytes = 0, arena_peak_bytes = 0, peak_rss_bytes = 0;
   std::string mode;
   std::int64_t reverse_dynamic_bytes = 0;  // planned for this config in mode reverse

@@ -139,9 +139,11 @@ TEST_CASE(
   }
 
   const auto evals = json_lines(run / "eval.jsonl");
-  REQUIRE(evals.size() == 4);
+  // Validation tasks along the way, test tasks at both ends.
+  REQUIRE(evals.size() == 6);
   for (std::size_t i = 0; i < evals.size(); ++i) {
-    CHECK(evals[i].at("step") == std::vector<int>{0, 5, 10, 12}[i]);
+    CHECK(evals[i].at("step") == std::vector<int>{0, 0, 5, 10, 12, 12}[i]);
+    CHECK(evals[i].at("split") == (i == 0 || i == 4 ? "test" : "validation"));
     CHECK(evals[i].at("tasks") == 4);
     CHECK(evals[i].at("points").size() == 3);
   }
@@ -149,7 +151,8 @@ TEST_CASE(
   CHECK(summary.at("steps") == 12);
   CHECK(summary.at("interrupted") == false);
   CHECK(summary.at("eval_before") == evals.front());
-  CHECK(summary.at("eval_after") == evals.back());
+  CHECK(summary.at("eval_after") == evals[4]);
+  CHECK(evals[0].at("points") != evals[1].at("points"));
   CHECK(summary.at("dynamic_bytes") == summary.at("arena_peak_bytes"));
   CHECK(summary.at("first_step_s").get<double>() > 0);
   // Neither evaluations nor checkpoints count as meta-steps.
@@ -158,8 +161,8 @@ TEST_CASE(
   const std::string log = read_text(run / "log.txt");
   for (const char* part :
        {"info: mixflow ", ": quickstart, mode mixed, f32, 2 threads\n", "info: plan: static ",
-        "info: meta-step 0: held-out (4): loss ", "info: meta-step 12: held-out (4): loss ",
-        "info: done: meta-step 12, "}) {
+        "info: meta-step 0: test (4): loss ", "info: meta-step 5: validation (4): loss ",
+        "info: meta-step 12: test (4): loss ", "info: done: meta-step 12, "}) {
     CHECK_MESSAGE(log.find(part) != std::string::npos, part);
   }
 }
@@ -186,8 +189,10 @@ TEST_CASE("a run's TensorBoard events hold the numbers of its metrics and evalua
     for (const nlohmann::json& line : json_lines(run / "eval.jsonl")) {
       for (const nlohmann::json& point : line.at("points")) {
         const std::string after = "_after_" + point.at("inner_steps").dump();
-        expect("eval/loss" + after, line, point.at("loss"));
-        if (point.contains("accuracy")) expect("eval/accuracy" + after, line, point.at("accuracy"));
+        const std::string split = line.at("split");
+        expect(split + "/loss" + after, line, point.at("loss"));
+        if (point.contains("accuracy"))
+          expect(split + "/accuracy" + after, line, point.at("accuracy"));
       }
     }
     const std::vector<ReadEvent> events = events_of(run);
@@ -201,7 +206,9 @@ TEST_CASE("a run's TensorBoard events hold the numbers of its metrics and evalua
       }
     }
     CHECK(found == expected);
-    CHECK(found.contains("eval/accuracy_after_2") == (name == "classes"));
+    // The outer loss of a table trains on its validation rows: they are not held out.
+    CHECK(found.contains("validation/loss_after_1") == (name == "sinusoid"));
+    CHECK(found.contains("test/accuracy_after_2") == (name == "classes"));
   }
 }
 
@@ -446,7 +453,7 @@ TEST_CASE("held-out losses that are not finite are null, and the run can be resu
   const auto points = json_lines(directory / "run/eval.jsonl").front().at("points");
   CHECK(points[2].at("loss").is_null());
   CHECK(points[2].at("loss_ci95").is_null());
-  CHECK_FALSE(std::isfinite(events_of(directory / "run")[1].scalars.at("eval/loss_after_200")));
+  CHECK_FALSE(std::isfinite(events_of(directory / "run")[1].scalars.at("test/loss_after_200")));
   std::filesystem::remove(directory.path / "run" / checkpoint_name(12));
   CHECK(mixflow::mixflow(train + Args{"--resume"}, directory.path).code == 0);
 }
