@@ -162,6 +162,7 @@ TrainSummary Trainer::run() {
       throw UserError(saved.string() + ": the run has ended, but " + error.what());
     }
   }
+  SignalGuard signals;
   try {
     log_start();
     loop();
@@ -189,7 +190,6 @@ void Trainer::loop() {
   open_files();
   if (state_.eval_bytes == 0) evaluate_ends(0);
   Progress progress(steps, begin_, options_.progress);
-  SignalGuard signals;
   std::int64_t t = begin_;
   logged_step_ = begin_;
   while (t < steps && !SignalGuard::stop_requested()) {
@@ -223,10 +223,12 @@ void Trainer::summarize_evals() {
   summary_.after = evals.back();
 }
 
-// The last checkpoint comes after the summary: a run whose checkpoint says that it has ended has
-// its summary.
+// An interrupted run's checkpoint comes first: another signal may end the process at any time. A
+// finished run's comes after the summary: a run whose checkpoint says that it has ended has its
+// summary.
 void Trainer::summarize() {
   const std::int64_t done = summary_.steps - begin_;
+  if (summary_.interrupted && done > 0) checkpoint(summary_.steps);
   const Program& program = train_.program();
   summarize_evals();
   summary_.name = config().name;
@@ -246,7 +248,7 @@ void Trainer::summarize() {
   summary_.mfu = peak_gflops_ > 0 ? summary_.gflops / peak_gflops_ : 0;
   summary_.seconds = wall();
   run_dir_.write("summary.json", to_json(summary_) + "\n");
-  if (done > 0) checkpoint(summary_.steps);
+  if (!summary_.interrupted && done > 0) checkpoint(summary_.steps);
 }
 
 void Trainer::check_finite(std::int64_t t) const {

@@ -40,10 +40,10 @@ TrainSummary parse_summary(const std::string& json);
 // For people.
 std::string to_text(const TrainSummary& summary);
 
-// Runs to the end, or to SIGINT (summary.interrupted). A run that has ended already is left as it
-// is. Throws UserError (config, existing run; a new run then leaves no directory behind), RunError
-// (non-finite loss, disk). Whatever happens, the run directory holds only whole files and can be
-// resumed.
+// Runs to the end, or to a signal (signals.h; summary.interrupted). A run that has ended already is
+// left as it is. Throws UserError (config, existing run; a new run then leaves no directory
+// behind), RunError (non-finite loss, disk). Whatever happens, the run directory holds only whole
+// files and can be resumed.
 TrainSummary train(const Config& config, const TrainOptions& options);
 
 }  // namespace mixflow

@@ -296,7 +296,7 @@ TEST_CASE("a run that was killed resumes with the same bits") {
 TEST_CASE(
     "an interrupted run finishes its meta-step, saves, exits 130 and resumes with the same bits") {
   const TemporaryDirectory directory;
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const std::string name = "run" + std::to_string(signal);
     const auto run = directory.path / name;
     Process process(longer(name) + Args{"--json"}, directory.path);
@@ -308,12 +308,30 @@ TEST_CASE(
     CHECK(summary.at("interrupted") == true);
     const int steps = summary.at("steps");
     CHECK(steps < kLongSteps);
-    CHECK(std::filesystem::exists(run / checkpoint_name(steps)));
+    REQUIRE(std::filesystem::exists(run / checkpoint_name(steps)));
+    // What another signal could lose comes first.
+    CHECK(std::filesystem::last_write_time(run / checkpoint_name(steps)) <=
+          std::filesystem::last_write_time(run / "summary.json"));
     CHECK(read_text(run / "log.txt").find("info: interrupted after meta-step ") !=
           std::string::npos);
     CHECK(mixflow::mixflow(longer(name) + Args{"--resume"}, directory.path).code == 0);
     check_same_run(uninterrupted(), run, kLongSteps);
   }
+}
+
+TEST_CASE("a signal during the first evaluation stops the run before its first meta-step") {
+  const TemporaryDirectory directory;
+  const Args train = longer("run") + set({"meta.eval.tasks=20000"}) + Args{"--json"};
+  Process process(train, directory.path);
+  wait_for_file(directory / "run/eval.jsonl");
+  process.signal(SIGINT);
+  const Outcome outcome = process.wait();
+  CHECK(outcome.code == 130);
+  const auto summary = json_of(outcome);
+  CHECK(summary.at("interrupted") == true);
+  CHECK(summary.at("steps") == 0);
+  CHECK(summary.at("eval_after") == summary.at("eval_before"));
+  CHECK(json_lines(directory / "run/eval.jsonl").size() == 2);
 }
 
 TEST_CASE("one process at a time trains in a directory, and its end frees it however it comes") {
