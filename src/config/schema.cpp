@@ -426,7 +426,7 @@ std::vector<Key> gradient_keys() {
   keys.section("remat", &GradientConfig::remat, remat_keys(), "what is recomputed, not kept")
       .also({"rematerialisation", "rematerialization", "checkpointing"});
   keys.integer("chunk", &GradientConfig::chunk, 0,
-               "tasks computed together; divides meta.batch; 0: chosen from sizes")
+               "tasks computed together; divides meta.batch; 0: one at a time")
       .in("tasks");
   keys.number("finite_difference_eps", &GradientConfig::finite_difference_eps, kPositive,
               "relative step of central differences")
