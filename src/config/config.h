@@ -169,8 +169,7 @@ struct MetaParameter {
   std::optional<Range> bounds;
   // Start of the hyper-parameter (after the transform); default: its value in `inner`.
   std::optional<double> init;
-  TransformerModel model;          // loss_weights: the scoring network
-  std::array<int, 2> where{0, 0};  // line and column of the entry, for later errors
+  TransformerModel model;  // loss_weights: the scoring network
   bool operator==(const MetaParameter&) const = default;
 };
 

@@ -44,16 +44,6 @@ std::int64_t dot_flop(const Graph& graph) {
   return flop;
 }
 
-std::int64_t tasks_per_chunk(const Config& config) {
-  const std::int64_t chunk = std::max<std::int64_t>(config.gradient.chunk, 1);
-  if (config.meta.batch % chunk != 0) {
-    throw UserError((config.file.empty() ? "config" : config.file) +
-                    ": gradient.chunk: expected a divisor of meta.batch " +
-                    std::to_string(config.meta.batch) + ", got " + std::to_string(chunk));
-  }
-  return chunk;
-}
-
 std::optional<ScoreNetwork> make_scorer(const Config& config) {
   for (const MetaParameter& parameter : config.meta.parameters) {
     if (parameter.kind != MetaKind::loss_weights) continue;
@@ -104,7 +94,7 @@ StageBuilder::StageBuilder(const Config& config, const TaskSource& source, DType
       unroll_(config, *model_, scorer_ ? &*scorer_ : nullptr, hypers_, inner_data_, dtype),
       setting_{config, *model_, hypers_, unroll_, inner_data_, dtype},
       tasks_(config.meta.batch),
-      chunk_(tasks_per_chunk(config)),
+      chunk_(std::max<std::int64_t>(config.gradient.chunk, 1)),
       gradient_(build_gradient(Start::theta0)) {
   if (!config.inner.carries_state()) return;
   MIXFLOW_CHECK(!meta_init() && config.gradient.mode != Mode::finite_difference,
