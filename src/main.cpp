@@ -1,4 +1,5 @@
 // argv -> cli; prints the one error block; picks the exit code.
+#include <csignal>
 #include <cstdio>
 #include <exception>
 
@@ -6,6 +7,7 @@
 #include "util/error.h"
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a write past the size limit is an error, with its message
   try {
     return mixflow::run_cli(argc, argv);
   } catch (const mixflow::UserError& error) {

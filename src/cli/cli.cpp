@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
+#include <iostream>
 #include <set>
 
 #include "config/load.h"
@@ -69,6 +71,14 @@ std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
   return command.get_name() + ": " + message + " (see mixflow " + command.get_name() + " --help)";
 }
 
+// Results that did not arrive are a failed run, not a success.
+void flush_results() {
+  std::cout.flush();
+  const bool flushed = std::fflush(stdout) == 0;
+  if (flushed && std::ferror(stdout) == 0 && std::cout.good()) return;
+  throw RunError("stdout: the results could not be written; is the disk full, or stdout closed?");
+}
+
 }  // namespace
 
 Config load(const CommonOptions& options) { return load_all(options, {}).front().config; }
@@ -130,10 +140,11 @@ int run_cli(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
-    return app.exit(success);
+    app.exit(success);
   } catch (const CLI::ParseError& error) {
     throw UserError(usage_message(app, error));
   }
+  flush_results();
   return exit_code;
 }
 

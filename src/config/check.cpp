@@ -243,23 +243,6 @@ std::optional<double> value_in_inner(const InnerConfig& inner, MetaKind kind) {
   return std::nullopt;
 }
 
-// eta with transform(eta) = value; none where there is no such number.
-std::optional<double> inverse(Transform transform, double value) {
-  switch (transform) {
-    case Transform::identity:
-      return value;
-    case Transform::exp:
-      return value > 0 ? std::optional(std::log(value)) : std::nullopt;
-    case Transform::softplus:
-      // log(e^v - 1) without overflow
-      return value > 0 ? std::optional(value + std::log(-std::expm1(-value))) : std::nullopt;
-    case Transform::sigmoid:
-      return value > 0 && value < 1 ? std::optional(std::log(value) - std::log1p(-value))
-                                    : std::nullopt;
-  }
-  return std::nullopt;
-}
-
 void check_start(const Config& config, const MetaParameter& parameter, const std::string& path) {
   const std::string kind(name_of(parameter.kind));
   const auto configured = value_in_inner(config.inner, parameter.kind);
@@ -275,7 +258,7 @@ void check_start(const Config& config, const MetaParameter& parameter, const std
          kind + " cannot start at " + number_text(*start) + "; it needs " +
              (fraction ? "a number in [0, 1)" : "a number >= 0"));
   }
-  const std::optional<double> eta = inverse(parameter.transform, *start);
+  const std::optional<double> eta = inverse_transform(parameter.transform, *start);
   const std::string transform(name_of(parameter.transform));
   if (!eta) {
     fail(config, where,
@@ -417,6 +400,22 @@ void add_warnings(Config& config) {
 }
 
 }  // namespace
+
+std::optional<double> inverse_transform(Transform transform, double value) {
+  switch (transform) {
+    case Transform::identity:
+      return value;
+    case Transform::exp:
+      return value > 0 ? std::optional(std::log(value)) : std::nullopt;
+    case Transform::softplus:
+      // log(e^v - 1) without overflow
+      return value > 0 ? std::optional(value + std::log(-std::expm1(-value))) : std::nullopt;
+    case Transform::sigmoid:
+      return value > 0 && value < 1 ? std::optional(std::log(value) - std::log1p(-value))
+                                    : std::nullopt;
+  }
+  return std::nullopt;
+}
 
 void check_relations(Config& config) {
   resolve_models(config);

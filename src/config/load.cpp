@@ -198,16 +198,6 @@ void resolve_paths(Config& config) {
   }
 }
 
-// Where errors in a list item belong, for code that only has the struct.
-void locate_meta_parameters(Config& config, const YamlNode& root) {
-  const YamlEntry* meta = root.find("meta");
-  const YamlEntry* list = meta == nullptr ? nullptr : meta->value.find("parameters");
-  for (std::size_t i = 0; list != nullptr && i < config.meta.parameters.size(); ++i) {
-    const Place& place = list->value.items[i].place;
-    config.meta.parameters[i].where = {place.line, place.column};
-  }
-}
-
 // Derived defaults: those that depend on other keys.
 void resolve_defaults(Config& config) {
   if (config.meta.eval.steps.empty()) config.meta.eval.steps = {0, config.inner.steps};
@@ -251,7 +241,6 @@ Config parse_config(const std::string& text, const std::string& name,
   Config config;
   config.file = name;
   Loader(config).read_root(root);
-  locate_meta_parameters(config, root);
   resolve_paths(config);
   check_relations(config);
   resolve_defaults(config);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <system_error>
 
 #include "config/schema.h"
@@ -41,6 +42,17 @@ Number parse_number(std::string_view text) {
 
 Number plain_number(const YamlNode& node) {
   return node.kind == Kind::scalar && !node.quoted ? parse_number(node.text) : Number{};
+}
+
+// An integer written in digits: a double would round large ones to their neighbours.
+std::optional<std::int64_t> plain_integer(const YamlNode& node) {
+  if (node.kind != Kind::scalar || node.quoted) return std::nullopt;
+  std::string_view text = node.text;
+  if (text.starts_with('+')) text.remove_prefix(1);
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
 }
 
 // Reads one value; everything that goes wrong ends in `fail`.
@@ -147,14 +159,23 @@ class Reader {
     return number.value;
   }
 
+  [[noreturn]] void fail_large(const YamlNode& node, const std::string& path,
+                               const IntegerType& type) const {
+    fail(node, path, type, ", which is more than " + std::to_string(type.high));
+  }
+
   // 1e4 and 3.0 are integers too.
   std::int64_t integer(const YamlNode& node, const std::string& path,
                        const IntegerType& type) const {
     const Number number = plain_number(node);
+    if (const auto digits = plain_integer(node)) {
+      if (*digits > type.high) fail_large(node, path, type);
+      if (*digits >= type.low) return *digits;
+    }
     const bool too_large =
         number.state == Number::State::too_large ||
         (number.state == Number::State::number && number.value > static_cast<double>(type.high));
-    if (too_large) fail(node, path, type, ", which is more than " + std::to_string(type.high));
+    if (too_large) fail_large(node, path, type);
     const bool fits = number.state == Number::State::number &&
                       number.value >= static_cast<double>(type.low) &&
                       number.value == std::floor(number.value);

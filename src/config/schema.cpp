@@ -180,10 +180,10 @@ std::vector<Key> data_keys() {
                 "classes of training tasks; empty: the first 60 % of all")
       .when({"episodes"});
   keys.integers("validation_classes", of(&EpisodesData::validation_classes), 0, "[3, 4, 5]",
-                "classes of held-out tasks; empty: the next 20 %")
+                "classes of the tasks evaluated during training; empty: the next 20 %")
       .when({"episodes"});
   keys.integers("test_classes", of(&EpisodesData::test_classes), 0, "[6, 7, 8]",
-                "classes of test tasks; empty: the last 20 %")
+                "classes of the tasks evaluated before and after; empty: the last 20 %")
       .when({"episodes"});
   add_tokens(keys);
   return keys.take();
@@ -426,7 +426,7 @@ std::vector<Key> gradient_keys() {
   keys.section("remat", &GradientConfig::remat, remat_keys(), "what is recomputed, not kept")
       .also({"rematerialisation", "rematerialization", "checkpointing"});
   keys.integer("chunk", &GradientConfig::chunk, 0,
-               "tasks computed together; divides meta.batch; 0: chosen from sizes")
+               "tasks computed together; divides meta.batch; 0: one at a time")
       .in("tasks");
   keys.number("finite_difference_eps", &GradientConfig::finite_difference_eps, kPositive,
               "relative step of central differences")

@@ -52,10 +52,10 @@ Dataset split_csv(const std::string& path, const std::string& target) {
 Dataset read_dataset(const DatasetFiles& files, const Config& config) {
   if (files.x.empty())
     throw UserError(origin(config, "data.x") + ": expected a .npy, .npz:member or .csv file");
-  const std::string x_path = locate(files.x, config, "data.x");
+  const std::string x_path = existing(files.x, config, "data.x");
   Dataset data;
   if (!files.y.empty()) {
-    data = {read_array(x_path), read_array(locate(files.y, config, "data.y"))};
+    data = {read_array(x_path), read_array(existing(files.y, config, "data.y"))};
   } else if (files.target_column.empty() || std::filesystem::path(x_path).extension() != ".csv") {
     throw UserError(origin(config, "data.y") +
                     ": expected a file of targets, or a .csv in data.x and the name of "

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -39,19 +38,13 @@ ClassSplit split_classes(const EpisodesData& data, int classes, const Config& co
   if (data.train_classes.empty() && data.validation_classes.empty() && data.test_classes.empty()) {
     return share_out(classes);
   }
-  std::set<int> seen;
   for (const auto& [list, key] : {std::pair(&data.train_classes, "train_classes"),
                                   std::pair(&data.validation_classes, "validation_classes"),
                                   std::pair(&data.test_classes, "test_classes")}) {
     for (int c : *list) {
-      const std::string where =
-          origin(config, std::string("data.") + key) + ": class " + std::to_string(c);
-      if (c < 0 || c >= classes) {
-        throw UserError(where + " does not exist: the data has 0 .. " +
-                        std::to_string(classes - 1));
-      }
-      if (!seen.insert(c).second)
-        throw UserError(where + " is listed twice; splits must be disjoint");
+      if (c >= 0 && c < classes) continue;
+      throw UserError(origin(config, std::string("data.") + key) + ": class " + std::to_string(c) +
+                      " does not exist: the data has 0 .. " + std::to_string(classes - 1));
     }
   }
   ClassSplit split{data.train_classes, data.validation_classes, data.test_classes};
@@ -68,7 +61,9 @@ class Episodes final : public TaskSource {
         ways_(data.ways),
         shots_(data.shots),
         queries_(data.queries) {
-    check_counts(config);
+    MIXFLOW_CHECK(shots_ >= 1 && queries_ >= 1 && loss_ != Loss::mse &&
+                      (loss_ == Loss::bce ? ways_ == 2 : ways_ >= 2),
+                  "the loader lets no other counts and losses pass");
     Dataset set = read_dataset({data.x, data.y, ""}, config);
     const Labels labels = read_labels(set.y);
     rows_of_class_.resize(static_cast<std::size_t>(labels.classes));
@@ -96,6 +91,7 @@ class Episodes final : public TaskSource {
   }
   std::int64_t inner_batch() const override { return std::int64_t{ways_} * shots_; }
   std::int64_t outer_batch(Split) const override { return std::int64_t{ways_} * queries_; }
+  Split watched_split() const override { return Split::validation; }
   bool same_batch_every_step() const override { return true; }
   std::int64_t output_width() const override { return label_width(loss_, ways_); }
 
@@ -132,25 +128,6 @@ class Episodes final : public TaskSource {
         break;
     }
     return split_.test;
-  }
-
-  void check_counts(const Config& config) const {
-    for (const auto& [count, least, key] :
-         {std::tuple(ways_, 2, "ways"), std::tuple(shots_, 1, "shots"),
-          std::tuple(queries_, 1, "queries")}) {
-      if (count < least) {
-        throw UserError(origin(config, std::string("data.") + key) + ": expected at least " +
-                        std::to_string(least) + ", found " + std::to_string(count));
-      }
-    }
-    if (loss_ == Loss::mse) {
-      throw UserError(origin(config, "inner.loss") +
-                      ": data.kind episodes has class labels, expected cross_entropy or bce");
-    }
-    if (loss_ == Loss::bce && ways_ != 2) {
-      throw UserError(origin(config, "data.ways") + ": " + std::to_string(ways_) +
-                      " ways, but inner.loss bce expects 2; use cross_entropy");
-    }
   }
 
   void check_classes(const Classes& classes, const char* split, int all,

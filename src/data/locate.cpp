@@ -24,13 +24,12 @@ std::string how_to_fetch(const fs::path& file) {
 
 }  // namespace
 
-std::string locate(const std::string& path, const Config& config, const char* key) {
+const std::string& existing(const std::string& path, const Config& config, const char* key) {
   const std::string file = split_member(path).first;
   std::error_code ignored;
   if (fs::exists(file, ignored)) return path;
   const fs::path directory = fs::path(config.file).parent_path();
   const bool elsewhere = fs::path(file).is_relative() && !directory.empty();
-  if (elsewhere && fs::exists(directory / file, ignored)) return (directory / path).string();
   throw UserError(origin(config, key) + ": " + file + ": no such file" +
                   (elsewhere ? ", nor " + (directory / file).string() : std::string()) +
                   how_to_fetch(file));

@@ -1,4 +1,4 @@
-// Where the data files that a config names lie.
+// The data files that a config names.
 #pragma once
 
 #include <string>
@@ -7,9 +7,9 @@
 
 namespace mixflow {
 
-// `path` (possibly file.npz:member) as the config writes it in `key`: relative to the working
-// directory or, if nothing is there, to the config file's directory. Throws UserError where neither
-// exists, with the command that fetches it if it is one of the project's own.
-std::string locate(const std::string& path, const Config& config, const char* key);
+// `path` (possibly file.npz:member), the value of `key`; the loader has resolved paths that are
+// relative to the config file. Throws UserError where there is no such file, with the command that
+// fetches it if it is one of the project's own.
+const std::string& existing(const std::string& path, const Config& config, const char* key);
 
 }  // namespace mixflow

@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 
-#include "config/load.h"
 #include "data/split.h"
 #include "util/error.h"
 #include "util/rng.h"
@@ -55,6 +54,7 @@ class Sinusoid final : public TaskSource {
   }
   std::int64_t inner_batch() const override { return data_.shots; }
   std::int64_t outer_batch(Split) const override { return data_.queries; }
+  Split watched_split() const override { return Split::validation; }
   bool same_batch_every_step() const override { return true; }
   std::int64_t output_width() const override { return 1; }
 
@@ -120,32 +120,13 @@ class Sinusoid final : public TaskSource {
   double largest_angle_;
 };
 
-void check_range(const Range& range, const char* key, const Config& config) {
-  if (std::isfinite(range[0]) && std::isfinite(range[1]) && range[0] <= range[1]) return;
-  throw UserError(origin(config, std::string("data.") + key) +
-                  ": expected [low, high] with low <= high, found [" + std::to_string(range[0]) +
-                  ", " + std::to_string(range[1]) + "]");
-}
-
 }  // namespace
 
 double fast_sin(double x) { return reduced_sin(x); }
 
 std::unique_ptr<TaskSource> make_sinusoid(const SinusoidData& data, const Config& config) {
-  if (config.inner.loss != Loss::mse) {
-    throw UserError(origin(config, "inner.loss") +
-                    ": data.kind sinusoid has real targets, expected mse");
-  }
-  check_range(data.amplitude, "amplitude", config);
-  check_range(data.phase, "phase", config);
-  check_range(data.frequency, "frequency", config);
-  check_range(data.x, "x", config);
-  for (const auto& [count, key] :
-       {std::pair(data.shots, "shots"), std::pair(data.queries, "queries")}) {
-    if (count < 1)
-      throw UserError(origin(config, std::string("data.") + key) + ": expected at least 1, found " +
-                      std::to_string(count));
-  }
+  MIXFLOW_CHECK(config.inner.loss == Loss::mse && data.shots >= 1 && data.queries >= 1,
+                "the loader lets no other loss or counts pass");
   return std::make_unique<Sinusoid>(data, config.seed);
 }
 

@@ -9,8 +9,7 @@
 namespace mixflow {
 
 // One task draws A, phase and w uniformly, then its support and query points uniformly and
-// independently. Every inner step sees the same support. Throws UserError for empty ranges and
-// counts below 1.
+// independently. Every inner step sees the same support.
 std::unique_ptr<TaskSource> make_sinusoid(const SinusoidData& data, const Config& config);
 
 // sin(x) for |x| <= kFastSinLimit with an absolute error below 1e-9: branch-free, so that a loop of

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "data/split.h"
 #include "graph/graph.h"
 
 namespace mixflow {
@@ -22,8 +23,6 @@ struct Field {
   Shape shape;       // of ONE example, without B: {1}, {64}; {} for a label
 };
 
-enum class Split : std::uint8_t { train, validation, test };
-
 class TaskSource {
  public:
   virtual ~TaskSource() = default;
@@ -33,6 +32,9 @@ class TaskSource {
   // B of the outer loss. A tabular source trains on batches but evaluates on whole splits, so it
   // may differ between splits.
   virtual std::int64_t outer_batch(Split split) const = 0;
+  // The split to evaluate while training goes on: validation where evaluations alone see it, test
+  // where the outer loss trains on validation data.
+  virtual Split watched_split() const { return Split::test; }
   virtual bool same_batch_every_step() const = 0;  // T axis 1: every inner step sees the same batch
   // Width of the model's output: regression targets, or number of classes (1 for bce).
   virtual std::int64_t output_width() const = 0;

@@ -134,13 +134,8 @@ class Tabular final : public TaskSource {
 
 RowSplit split_rows(std::int64_t rows, const TabularData& data, const Config& config) {
   const std::string where = origin(config, "data.validation");
-  if (!(data.validation > 0 && data.test >= 0 && data.validation + data.test < 1)) {
-    throw UserError(
-        where +
-        " and data.test: expected shares with validation > 0 (outer batches come from it), "
-        "test >= 0 and a sum below 1, found " +
-        std::to_string(data.validation) + " and " + std::to_string(data.test));
-  }
+  MIXFLOW_CHECK(data.validation > 0 && data.test >= 0 && data.validation + data.test < 1,
+                "the loader lets no other shares pass");
   const auto count_of = [&](double share) {
     return std::llround(share * static_cast<double>(rows));
   };
@@ -167,12 +162,8 @@ RowSplit split_rows(std::int64_t rows, const TabularData& data, const Config& co
 }
 
 std::unique_ptr<TaskSource> make_tabular(const TabularData& data, const Config& config) {
-  const bool wants_numbers = config.inner.loss == Loss::mse;
-  if (wants_numbers != (data.target == Target::regression)) {
-    throw UserError(origin(config, "inner.loss") + ": data.target is " +
-                    (wants_numbers ? "classification, expected cross_entropy or bce"
-                                   : "regression, expected mse"));
-  }
+  MIXFLOW_CHECK((config.inner.loss == Loss::mse) == (data.target == Target::regression),
+                "the loader lets no other loss pass");
   return std::make_unique<Tabular>(data, config);
 }
 

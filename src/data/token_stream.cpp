@@ -141,7 +141,7 @@ void TokenStream::read(Split split, std::int64_t first, std::int64_t count,
 
 std::string TokenStream::read_text(const TokensData& data, const Config& config) {
   type_ = &type_named("uint8");
-  const std::string path = locate(data.path, config, "data.path");
+  const std::string path = existing(data.path, config, "data.path");
   std::array<std::vector<std::byte>, 3> parts;
   for (const fs::path& file : files_at(origin(config, "data.path"), path)) {
     const std::vector<std::byte> bytes = read_file(file);
@@ -162,7 +162,7 @@ std::string TokenStream::read_text(const TokensData& data, const Config& config)
 
 std::string TokenStream::read_ids(const TokensData& data, const Config& config,
                                   std::int64_t vocab) {
-  const std::string path = locate(data.path, config, "data.path");
+  const std::string path = existing(data.path, config, "data.path");
   const std::string extension = fs::path(path).extension().string();
   if (extension != ".npy" && extension != ".bin") {
     throw UserError(path + ": expected a .npy or .bin file of token ids" +

@@ -19,9 +19,15 @@ std::string_view dtype_name(DType dtype) {
   MIXFLOW_CHECK(false, "unknown dtype");
 }
 
-std::int64_t num_elements(const Shape& shape) {
+std::int64_t num_elements(const Shape& shape, std::string_view name) {
   std::int64_t count = 1;
-  for (std::int64_t size : shape) count *= size;
+  for (std::int64_t size : shape) {
+    if (!__builtin_mul_overflow(count, size, &count) && count <= kMostElements) continue;
+    throw UserError((name.empty() ? "a tensor" : std::string(name)) + " of shape " +
+                    to_string(shape) +
+                    " is too large: expected at most 2^48 elements; lower the sizes of model, "
+                    "data, inner.steps or meta.batch");
+  }
   return count;
 }
 

@@ -20,7 +20,12 @@ inline bool is_float(DType dtype) { return dtype != DType::i32; }
 
 using Shape = std::vector<std::int64_t>;
 
-std::int64_t num_elements(const Shape& shape);
+// The most elements of one tensor (a pebibyte in f32): sums of bytes over a graph stay in int64.
+inline constexpr std::int64_t kMostElements = std::int64_t{1} << 48;
+
+// UserError above kMostElements, since shapes come from configs; `name` is the tensor's, for the
+// message.
+std::int64_t num_elements(const Shape& shape, std::string_view name = {});
 std::string to_string(const Shape& shape);  // [2,3]
 
 struct Type {

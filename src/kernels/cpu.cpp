@@ -171,6 +171,7 @@ int usable_cores() {
 }
 
 void bind_threads(int threads) {
+  if (threads < cpus().cores) return;
   const std::vector<int>& list = usable_cpus();
 #pragma omp parallel num_threads(threads)
   {
@@ -180,20 +181,10 @@ void bind_threads(int threads) {
   }
 }
 
-void unbind_thread() {
-  const cpu_set_t mask = mask_of(usable_cpus());
-  sched_setaffinity(0, sizeof(mask), &mask);
-}
-
 void set_flush_denormals(int threads) {
   flush_denormals_here();
 #pragma omp parallel num_threads(threads)
   flush_denormals_here();
-}
-
-bool flushes_denormals() {
-  volatile float smallest_normal = 1.17549435e-38F;
-  return smallest_normal * 0.5F == 0.0F;
 }
 
 CpuInfo cpu_info() {

@@ -18,18 +18,14 @@ int usable_cores();
 
 // Binds OpenMP thread i of a team of `threads` to usable_cpus()[i], in turn if there are more
 // threads than CPUs. Unbound threads that wait by spinning end up on one core and stall each other.
-// Processes started afterwards by a bound thread inherit its one CPU: undo that in the child with
-// unbind_thread().
+// A team that leaves cores to others is not bound: several such processes would share the first.
+// Processes started afterwards by a bound thread inherit its one CPU.
 void bind_threads(int threads);
-// Lets the calling thread run on all usable_cpus() again.
-void unbind_thread();
 
 // Makes the calling thread and OpenMP's threads treat denormal numbers as zero, in and out:
 // products of denormals are 200 times slower. The setting belongs to each thread, so main alone
 // does not reach the others.
 void set_flush_denormals(int threads);
-// Whether the calling thread does so.
-bool flushes_denormals();
 
 struct CpuInfo {
   std::string name;

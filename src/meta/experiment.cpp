@@ -61,11 +61,7 @@ int Stage::output(std::string_view name) const { return find_port(outputs, name)
 Experiment build_experiment(const Config& config, const TaskSource& source, DType dtype,
                             const Parts& parts) {
   MIXFLOW_CHECK(is_float(dtype), "an experiment computes in f32 or f64");
-  if (config.meta.parameters.empty()) {
-    throw UserError(
-        (config.file.empty() ? "config" : config.file) +
-        ": meta.parameters: expected at least one meta-parameter, for example {kind: init}");
-  }
+  MIXFLOW_CHECK(!config.meta.parameters.empty(), "the loader lets no empty list pass");
   const StageBuilder stages(config, source, dtype);
   Experiment experiment;
   experiment.config = config;

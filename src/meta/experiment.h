@@ -108,8 +108,8 @@ inline constexpr Parts kAllParts{
     .train = true, .grad = true, .objective = true, .eval = true, .model_flop = true};
 
 // `dtype` f32 for the fast path, f64 for exact work. Mode and remat switches come from
-// config.gradient. finite_difference has the graphs of mixed. Throws UserError for what the loader
-// cannot know (a meta-parameter that the inner optimiser does not have, ..).
+// config.gradient. finite_difference has the graphs of mixed. Throws UserError for sizes that are
+// too large (graph.h).
 Experiment build_experiment(const Config& config, const TaskSource& source, DType dtype,
                             const Parts& parts = kAllParts);
 

@@ -15,6 +15,19 @@ Id moving_average(Builder& b, Id decay, Id average, Id x) {
   return b.add(b.mul(decay, average), b.mul(b.sub(1.0, decay), x));
 }
 
+// 1 - beta^t for t = 1, 2, .., as (1 - beta) + beta (1 - beta^(t-1)), two terms of one sign; and
+// 1 - e^-2x = 2 tanh x / (1 + tanh x) with x = -(t-1) log(beta) / 2. For beta near 1 a power loses
+// the digits that 1 - beta^t needs (in f32 an error of 5e-5 at 0.9999 and t = 2, against 1e-7 so),
+// and its derivative more of them. The floor has a logarithm where beta = 0 has none: what stands
+// for 1 - beta^(t-1) there is 0 at t = 1 and 1 afterwards, as it should be, with the derivative 0.
+Id one_minus_power(Builder& b, Id beta, Id t) {
+  constexpr double kFloor = 1e-30;
+  const Id log_beta = b.log(b.max(beta, b.full_like(beta, kFloor)));
+  const Id tanh = b.tanh(b.mul(b.mul(b.add(t, -1.0), log_beta), -0.5));
+  const Id before = b.div(b.mul(tanh, 2.0), b.add(tanh, 1.0));
+  return b.add(b.sub(1.0, beta), b.mul(beta, before));
+}
+
 // sqrt(x + eps_root) + eps
 Id denominator(Builder& b, const OptimizerConfig& config, Id x) {
   return b.add(b.sqrt(b.add(x, config.eps_root)), config.eps);
@@ -58,21 +71,11 @@ bool has_hyper(OptimizerKind kind, MetaKind hyper) {
   MIXFLOW_CHECK(false, "unknown hyper-parameter");
 }
 
-Id unbias(Builder& b, Id beta, Id t) {
-  // 1 / (1 - e^-2x) = (1 + 1 / tanh x) / 2 with x = -t log(beta) / 2. For beta near 1 a power loses
-  // the digits that 1 - beta^t needs (in f32 an error of 5e-5 at 0.9999 and t = 2, against 1e-7
-  // so), and its derivative more of them.
-  const Id x = b.mul(b.mul(t, b.log(beta)), -0.5);
-  return b.add(b.mul(b.reciprocal(b.tanh(x)), 0.5), 0.5);
-}
+Id unbias(Builder& b, Id beta, Id t) { return b.reciprocal(one_minus_power(b, beta, t)); }
 
 Id average_of_ones(Builder& b, Id beta, Id t) {
-  // 1 - e^-2x = 2 tanh x / (1 + tanh x), x as above. At beta = 0 a tiny one stands in: the
-  // logarithm stays finite, so that t = 0 gives 0, and every other t gives 1 as it should.
-  constexpr double kTiny = 1e-30;
-  const Id x = b.mul(b.mul(t, b.log(b.max(beta, b.full(kTiny, b.dtype(beta))))), -0.5);
-  const Id tanh = b.tanh(x);
-  return b.div(b.mul(tanh, 2.0), b.add(tanh, 1.0));
+  const Id one = b.full(1, b.dtype(t));
+  return b.mul(b.min(t, one), one_minus_power(b, beta, b.max(t, one)));
 }
 
 Updated update(Builder& b, const OptimizerConfig& config, Id g, Id theta,

@@ -42,8 +42,8 @@ std::span<const std::string_view> opt_state_names(OptimizerKind kind);
 // Whether the optimiser has a hyper-parameter of this kind.
 bool has_hyper(OptimizerKind kind, MetaKind hyper);
 
-// 1 / (1 - beta^t), elementwise, to full precision for beta near 1; 0 < beta < 1 where a derivative
-// is taken.
+// 1 / (1 - beta^t) for t = 1, 2, .., elementwise, to full precision for beta near 1; 0 <= beta < 1,
+// with its derivative in beta.
 Id unbias(Builder& b, Id beta, Id t);
 
 // 1 - beta^t, the moving average of t ones, to the same precision; exactly 0 at t = 0, with its

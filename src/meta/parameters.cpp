@@ -1,34 +1,14 @@
 #include "meta/parameters.h"
 
-#include <cmath>
 #include <set>
 
+#include "config/check.h"
 #include "config/names.h"
 #include "meta/optimizer.h"
 #include "util/error.h"
 
 namespace mixflow {
 namespace {
-
-[[noreturn]] void fail(const Config& config, std::size_t index, const std::string& message) {
-  const MetaParameter& entry = config.meta.parameters[index];
-  std::string where = config.file.empty() ? "config" : config.file;
-  if (entry.where[0] > 0) {
-    where += ":" + std::to_string(entry.where[0]) + ":" + std::to_string(entry.where[1]);
-  }
-  throw UserError(where + ": meta.parameters[" + std::to_string(index) + "]: " + message);
-}
-
-std::string hypers_of(OptimizerKind kind) {
-  std::string names;
-  for (const MetaKind hyper : {MetaKind::lr, MetaKind::momentum, MetaKind::beta1, MetaKind::beta2,
-                               MetaKind::weight_decay}) {
-    if (!has_hyper(kind, hyper)) continue;
-    names += (names.empty() ? "" : ", ");
-    names += name_of(hyper);
-  }
-  return names;
-}
 
 // Its value in `inner`; empty only for an L2 term that is not there.
 std::optional<double> configured(const InnerConfig& inner, MetaKind kind) {
@@ -52,37 +32,24 @@ std::optional<double> configured(const InnerConfig& inner, MetaKind kind) {
   MIXFLOW_CHECK(false, std::string(name_of(kind)) + " has no scalar value");
 }
 
-// The raw start of a hyper-parameter, checked.
-double start(const Config& config, std::size_t index) {
-  const MetaParameter& entry = config.meta.parameters[index];
-  const std::string kind(name_of(entry.kind));
-  const OptimizerKind optimizer = config.inner.optimizer.kind;
-  if (entry.kind != MetaKind::l2 && !has_hyper(optimizer, entry.kind)) {
-    fail(config, index,
-         "the inner optimizer " + std::string(name_of(optimizer)) + " has no " + kind +
-             "; it has: " + hypers_of(optimizer));
-  }
+// The raw start of a hyper-parameter. The loader lets none pass that the optimiser lacks or that
+// has none.
+double start(const Config& config, const MetaParameter& entry) {
+  MIXFLOW_CHECK(entry.kind == MetaKind::l2 || has_hyper(config.inner.optimizer.kind, entry.kind),
+                "the inner optimiser has no " + std::string(name_of(entry.kind)));
   const std::optional<double> value =
       entry.init ? entry.init : configured(config.inner, entry.kind);
-  if (!value) fail(config, index, kind + " needs a start: give `init` here or set inner." + kind);
-  const std::optional<double> raw = inverse_transform(entry.transform, *value);
-  if (!raw) {
-    fail(config, index,
-         "the start " + std::to_string(*value) + " of " + kind +
-             " is outside the range of its transform: exp and softplus need a start > 0, "
-             "sigmoid one between 0 and 1");
-  }
+  const std::optional<double> raw =
+      value ? inverse_transform(entry.transform, *value) : std::nullopt;
+  MIXFLOW_CHECK(raw.has_value(), std::string(name_of(entry.kind)) + " has no start");
   return *raw;
 }
 
 // eta is a network's weights: those that the inner problem starts from, or the scoring network's.
-void add_network(const Config& config, std::size_t index, std::span<const Parameter> parameters,
+void add_network(const MetaParameter& entry, std::span<const Parameter> parameters,
                  std::vector<EtaTensor>& eta) {
-  const MetaParameter& entry = config.meta.parameters[index];
   const std::string kind(name_of(entry.kind));
-  if (entry.transform != Transform::identity) {
-    fail(config, index, kind + " takes no transform: it starts from the network's random weights");
-  }
+  MIXFLOW_CHECK(entry.transform == Transform::identity, kind + " takes no transform");
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& parameter = parameters[i];
     const std::string name = "eta." + kind + "." + parameter.name;
@@ -95,10 +62,9 @@ void add_network(const Config& config, std::size_t index, std::span<const Parame
   }
 }
 
-void add_hyper(const Config& config, std::size_t index, std::span<const Parameter> parameters,
-               std::vector<EtaTensor>& eta) {
-  const MetaParameter& entry = config.meta.parameters[index];
-  const double raw = start(config, index);
+void add_hyper(const Config& config, const MetaParameter& entry,
+               std::span<const Parameter> parameters, std::vector<EtaTensor>& eta) {
+  const double raw = start(config, entry);
   const auto add = [&](std::string name, Shape shape, int tensor) {
     eta.push_back({.name = name,
                    .kind = entry.kind,
@@ -125,15 +91,12 @@ std::vector<EtaTensor> eta_tensors(const Config& config, std::span<const Paramet
                                    std::span<const Parameter> scorer) {
   std::vector<EtaTensor> eta;
   std::set<MetaKind> seen;
-  for (std::size_t i = 0; i < config.meta.parameters.size(); ++i) {
-    const MetaKind kind = config.meta.parameters[i].kind;
-    if (!seen.insert(kind).second) {
-      fail(config, i, std::string(name_of(kind)) + " is given twice; expected one entry per kind");
-    }
-    if (kind == MetaKind::init || kind == MetaKind::loss_weights) {
-      add_network(config, i, kind == MetaKind::init ? parameters : scorer, eta);
+  for (const MetaParameter& entry : config.meta.parameters) {
+    MIXFLOW_CHECK(seen.insert(entry.kind).second, "the loader lets each kind pass once");
+    if (entry.kind == MetaKind::init || entry.kind == MetaKind::loss_weights) {
+      add_network(entry, entry.kind == MetaKind::init ? parameters : scorer, eta);
     } else {
-      add_hyper(config, i, parameters, eta);
+      add_hyper(config, entry, parameters, eta);
     }
   }
   return eta;
@@ -149,24 +112,6 @@ Id apply_transform(Builder& b, Transform transform, Id eta) {
       return b.softplus(eta);
     case Transform::sigmoid:
       return b.sigmoid(eta);
-  }
-  MIXFLOW_CHECK(false, "unknown transform");
-}
-
-std::optional<double> inverse_transform(Transform transform, double value) {
-  switch (transform) {
-    case Transform::identity:
-      return value;
-    case Transform::exp:
-      if (value > 0) return std::log(value);
-      return std::nullopt;
-    case Transform::softplus:
-      // log(e^v - 1) = v + log(1 - e^-v), which does not overflow.
-      if (value > 0) return value + std::log(-std::expm1(-value));
-      return std::nullopt;
-    case Transform::sigmoid:
-      if (value > 0 && value < 1) return std::log(value) - std::log1p(-value);
-      return std::nullopt;
   }
   MIXFLOW_CHECK(false, "unknown transform");
 }

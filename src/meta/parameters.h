@@ -31,15 +31,11 @@ struct EtaTensor {
 };
 
 // The tensors of eta, in the order of config.meta.parameters and, within one of them, of the
-// model's parameters, or of those of the scoring network (`scorer`). Throws UserError at the
-// entry's place for a hyper-parameter that the inner optimiser lacks, one that is named twice or
-// has no start, and a start outside the transform's range.
+// model's parameters, or of those of the scoring network (`scorer`).
 std::vector<EtaTensor> eta_tensors(const Config& config, std::span<const Parameter> parameters,
                                    std::span<const Parameter> scorer);
 
 // The hyper-parameter that eta stands for: x, e^x, log(1 + e^x) or 1 / (1 + e^-x).
 Id apply_transform(Builder& b, Transform transform, Id eta);
-// The eta with apply_transform(eta) = value; empty outside the transform's range.
-std::optional<double> inverse_transform(Transform transform, double value);
 
 }  // namespace mixflow

@@ -6,6 +6,7 @@
 #include "meta/meta_update.h"
 #include "models/make_model.h"
 #include "ops/op_list.h"
+#include "util/checked.h"
 #include "util/error.h"
 
 namespace mixflow {
@@ -32,23 +33,15 @@ std::int64_t dot_flop(const Graph& graph) {
   std::int64_t flop = 0;
   for (const Node& node : graph.nodes) {
     if (const Region* region = region_of(node)) {
-      flop += region->n * dot_flop(*region->body);
+      flop = checked_sum("FLOPs", flop,
+                         checked_product("FLOPs", {region->n, dot_flop(*region->body)}));
     } else if (node.op == &op::k_dot) {
       const std::vector<Type> in{graph.type(node.in[0]), graph.type(node.in[1])};
-      flop += node.op->cost(in, graph.type(node.out[0]), node.attrs).flop;
+      flop =
+          checked_sum("FLOPs", flop, node.op->cost(in, graph.type(node.out[0]), node.attrs).flop);
     }
   }
   return flop;
-}
-
-std::int64_t tasks_per_chunk(const Config& config) {
-  const std::int64_t chunk = std::max<std::int64_t>(config.gradient.chunk, 1);
-  if (config.meta.batch % chunk != 0) {
-    throw UserError((config.file.empty() ? "config" : config.file) +
-                    ": gradient.chunk: expected a divisor of meta.batch " +
-                    std::to_string(config.meta.batch) + ", got " + std::to_string(chunk));
-  }
-  return chunk;
 }
 
 std::optional<ScoreNetwork> make_scorer(const Config& config) {
@@ -101,7 +94,7 @@ StageBuilder::StageBuilder(const Config& config, const TaskSource& source, DType
       unroll_(config, *model_, scorer_ ? &*scorer_ : nullptr, hypers_, inner_data_, dtype),
       setting_{config, *model_, hypers_, unroll_, inner_data_, dtype},
       tasks_(config.meta.batch),
-      chunk_(tasks_per_chunk(config)),
+      chunk_(std::max<std::int64_t>(config.gradient.chunk, 1)),
       gradient_(build_gradient(Start::theta0)) {
   if (!config.inner.carries_state()) return;
   MIXFLOW_CHECK(!meta_init() && config.gradient.mode != Mode::finite_difference,
@@ -428,7 +421,9 @@ std::int64_t StageBuilder::model_flop() const {
   const std::int64_t window = config_.inner.window;
   std::int64_t differentiated = window > 0 ? std::min(window, steps) : steps;
   if (config_.gradient.mode == Mode::first_order) differentiated = 0;
-  return tasks_ * (steps * gradient + differentiated * second + outer_gradient);
+  const std::int64_t unroll = checked_sum("FLOPs", checked_product("FLOPs", {steps, gradient}),
+                                          checked_product("FLOPs", {differentiated, second}));
+  return checked_product("FLOPs", {tasks_, checked_sum("FLOPs", unroll, outer_gradient)});
 }
 
 }  // namespace mixflow

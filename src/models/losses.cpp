@@ -73,16 +73,21 @@ Id batch_loss(Builder& b, Loss kind, Id outputs, Id targets) {
 
 Id batch_accuracy(Builder& b, Loss kind, Id outputs, Id targets) {
   MIXFLOW_CHECK(classifies(kind), "mse has no accuracy");
-  Id wrong;
-  if (kind == Loss::cross_entropy) {
-    const Id best = b.max_reduce(outputs, {b.type(outputs).rank() - 1});
-    wrong = b.less(label_logit(b, outputs, targets), best);
-  } else {
-    // 1 for a predicted class 0; wrong where that equals the label.
-    const Id negative = b.less(outputs, b.zeros_like(outputs));
-    wrong = b.equal(negative, targets_like(b, targets, outputs));
+  if (kind == Loss::bce) {
+    const Id side = b.add(targets_like(b, targets, outputs), -0.5);
+    return b.mean_all(b.less(b.zeros_like(outputs), b.mul(outputs, side)));
   }
-  return b.sub(1.0, b.mean_all(wrong));
+  // The classes behind the label's: those with a smaller logit, and later ones with the same. All
+  // others must be. A NaN is behind nothing, and nothing is behind a NaN.
+  const Shape shape = b.shape(outputs);
+  const auto last = static_cast<std::int64_t>(shape.size()) - 1;
+  const DType dtype = b.dtype(outputs);
+  const Id logit = b.broadcast(label_logit(b, outputs, targets), {last}, shape);
+  const Id label = b.broadcast(b.convert(targets, dtype), {last}, shape);
+  const Id later = b.less(label, b.iota(dtype, shape, static_cast<int>(last)));
+  const Id behind = b.add(b.less(outputs, logit), b.mul(b.equal(outputs, logit), later));
+  const Id count = b.sum(behind, {last});
+  return b.mean_all(b.equal(count, b.full_like(count, static_cast<double>(shape.back() - 1))));
 }
 
 Id l2_term(Builder& b, std::span<const Id> h, std::span<const Id> w) {

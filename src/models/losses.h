@@ -30,8 +30,9 @@ Id batch_loss(Builder& b, Loss kind, Id outputs, Id targets);
 
 inline bool classifies(Loss kind) { return kind != Loss::mse; }
 
-// Share of examples whose label has the largest logit (cross_entropy; a tie counts as right), or
-// share of logits on the label's side of zero (bce; zero counts as class 1). Not for mse.
+// Share of examples whose label is the first with the largest logit, as argmax chooses it
+// (cross_entropy), or share of logits on the label's side of zero (bce; zero is on neither). An
+// example with a NaN among its logits is wrong. Not for mse.
 Id batch_accuracy(Builder& b, Loss kind, Id outputs, Id targets);
 
 // 1/2 sum_i sum(h_i w_i^2): the L2 term of the inner loss. h_i is a scalar or has the shape of w_i.

@@ -67,6 +67,7 @@ Builder::Scope::Scope(Builder& builder, std::string_view name)
 Builder::Scope::~Scope() { builder_.label_.resize(std::min(length_, builder_.label_.size())); }
 
 Id Builder::input(Type type, std::string name) {
+  num_elements(type.shape, name);  // or it is too large
   const Id id = static_cast<Id>(graph_.values.size());
   const auto position = static_cast<std::int32_t>(graph_.inputs.size());
   graph_.values.push_back({std::move(type), -1, position, std::move(name)});
@@ -86,6 +87,7 @@ const Ids& Builder::append(const OpDef& op, std::span<const Id> in, Attrs attrs,
   Node node{&op, Ids(in.begin(), in.end()), {}, std::move(attrs), label_};
   node.out.reserve(types.size());
   for (std::size_t i = 0; i < types.size(); ++i) {
+    num_elements(types[i].shape, label_);  // or it is too large
     node.out.push_back(static_cast<Id>(graph_.values.size()));
     graph_.values.push_back({std::move(types[i]), position, static_cast<std::int32_t>(i), {}});
   }

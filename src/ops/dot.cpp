@@ -5,6 +5,7 @@
 #include "ops/lower.h"
 #include "ops/op_list.h"
 #include "ops/rules.h"
+#include "util/checked.h"
 
 namespace mixflow::op {
 namespace {
@@ -86,7 +87,9 @@ void accumulate(const Product& p, const double* a, const double* b, double* c) {
   }
 }
 
-std::int64_t flops(const Product& p) { return 2 * p.batch * p.m * p.n * p.k; }
+std::int64_t flops(const Product& p) {
+  return checked_product("FLOPs", {2, p.batch, p.m, p.n, p.k});
+}
 
 // The operands' types for a product of [M, K] and [K, N] over `leading` axes.
 std::array<Type, 2> operand_types(Shape leading, std::int64_t m, std::int64_t n, std::int64_t k,
@@ -265,7 +268,7 @@ constinit const OpDef k_dot_sum = {
         [](std::span<const Type> in, const Type& out, const Attrs& attrs) {
           std::int64_t flop = 0;
           for (std::size_t pair = 0; pair < in.size() / 2; ++pair) {
-            flop += flops(pair_product(in, attrs, pair));
+            flop = checked_sum("FLOPs", flop, flops(pair_product(in, attrs, pair)));
           }
           return rules::traffic(in, out, flop);
         },

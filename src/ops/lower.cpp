@@ -15,22 +15,18 @@
 #include "kernels/move.h"
 #include "kernels/reduce.h"
 #include "kernels/repeat.h"
+#include "ops/rules.h"
 #include "util/error.h"
 
 namespace mixflow {
 namespace {
 
+using rules::strides_of;
+
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 std::int64_t product(Shape::const_iterator first, Shape::const_iterator last) {
   return std::accumulate(first, last, std::int64_t{1}, std::multiplies<>());
-}
-
-Shape strides_of(const Shape& shape) {
-  Shape strides(shape.size());
-  std::int64_t stride = 1;
-  for (std::size_t i = shape.size(); i-- > 0; stride *= shape[i]) strides[i] = stride;
-  return strides;
 }
 
 std::int64_t offset_of(const Shape& strides, const Shape& starts) {

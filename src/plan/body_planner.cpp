@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/op_list.h"
+#include "util/checked.h"
 #include "util/error.h"
 
 namespace mixflow {
@@ -189,7 +190,7 @@ void BodyPlanner::place_primitive(std::int32_t time) {
   }
   Instr& instr = body_->instrs.back();
   instr.kernel = planner_.kernel(g_, index, threads_);
-  body_->flop += cost_of(g_, node).flop;
+  body_->flop = checked_sum("FLOPs", body_->flop, cost_of(g_, node).flop);
   if (instr.kernel->scratch_bytes > 0) {
     scratch_storage_.back() = add_storage(instr.kernel->scratch_bytes, time, time, kNone,
                                           "scratch of " + std::string(node.op->name));
@@ -347,7 +348,8 @@ void BodyPlanner::place_loop(std::int32_t time) {
     for (const CarryPlan& carry : loop->carries)
       body_->zeros_bytes = std::max(body_->zeros_bytes, carry.bytes);
   }
-  body_->flop += region.n * loop->body->flop;
+  const std::int64_t flop = checked_product("FLOPs", {region.n, loop->body->flop});
+  body_->flop = checked_sum("FLOPs", body_->flop, flop);
   loops_.back() = loop;
   body_->instrs.back().loop = loop;
 }

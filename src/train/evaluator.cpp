@@ -57,7 +57,8 @@ double Evaluator::state_loss(Split split) {
 
 EvalResult Evaluator::run(Split split, std::int64_t step) {
   const EvalConfig& config = experiment_.config.meta.eval;
-  EvalResult result{.step = step, .has_accuracy = experiment_.eval.output("eval_accuracy") >= 0};
+  EvalResult result{
+      .step = step, .split = split, .has_accuracy = experiment_.eval.output("eval_accuracy") >= 0};
   const std::size_t points = config.steps.size();
   std::vector<Moments> loss(points), accuracy(points);
   const std::int64_t batch = experiment_.eval_batch;

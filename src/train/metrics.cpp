@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "util/error.h"
+#include "util/text.h"
 
 namespace mixflow {
 
@@ -43,8 +44,10 @@ std::string to_json(const EvalResult& result) {
     }
     points.push_back(std::move(point));
   }
-  nlohmann::ordered_json json = {
-      {"step", result.step}, {"tasks", result.tasks}, {"points", std::move(points)}};
+  nlohmann::ordered_json json = {{"step", result.step},
+                                 {"split", name_of(result.split)},
+                                 {"tasks", result.tasks},
+                                 {"points", std::move(points)}};
   if (result.state_loss) {
     json["state_loss"] = *result.state_loss;
     json["state_inner_steps"] = result.state_inner_steps;
@@ -53,8 +56,9 @@ std::string to_json(const EvalResult& result) {
 }
 
 std::string to_text(const EvalResult& result) {
-  std::string text = "meta-step " + std::to_string(result.step) + ": held-out (" +
-                     std::to_string(result.tasks) + "):";
+  std::string text = "meta-step " + std::to_string(result.step) + ": " +
+                     std::string(name_of(result.split)) + " (" + std::to_string(result.tasks) +
+                     "):";
   for (const EvalPoint& p : result.points) {
     char part[160];
     std::snprintf(part, sizeof part, "%s loss %.5g ± %.2g after %lld inner steps",
@@ -82,12 +86,20 @@ double number_or_nan(const nlohmann::json& json) {
   return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
 }
 
+Split split_named(const std::string& name) {
+  for (const Split split : {Split::validation, Split::test}) {
+    if (name == name_of(split)) return split;
+  }
+  throw UserError("not an evaluation of mixflow: split " + in_quotes(name));
+}
+
 }  // namespace
 
 EvalResult parse_eval(const std::string& text) {
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
-    EvalResult result{.step = json.at("step"), .tasks = json.at("tasks")};
+    EvalResult result{
+        .step = json.at("step"), .split = split_named(json.at("split")), .tasks = json.at("tasks")};
     for (const nlohmann::json& p : json.at("points")) {
       EvalPoint point{.inner_steps = p.at("inner_steps"),
                       .loss = number_or_nan(p.at("loss")),

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "data/split.h"
+
 namespace mixflow {
 
 // One meta-step. Times are of this process; *_bytes as design: static, dynamic planned, arena
@@ -34,6 +36,7 @@ struct EvalPoint {
 };
 struct EvalResult {
   std::int64_t step = 0;  // meta-steps done
+  Split split = Split::test;
   std::int64_t tasks = 0;
   bool has_accuracy = false;
   std::vector<EvalPoint> points;

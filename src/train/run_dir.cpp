@@ -55,33 +55,43 @@ void make_directory(const std::filesystem::path& path) {
                     "; choose another --out");
 }
 
+[[noreturn]] void fail_taken(const std::filesystem::path& path) {
+  throw UserError(path.string() +
+                  ": holds a run already: continue it with --resume, or choose another --out");
+}
+
 }  // namespace
 
 RunDir::RunDir(std::filesystem::path path, const Config& config, bool resume)
     : path_(std::move(path)) {
+  if (!holds_run()) return;
+  if (!resume) fail_taken(path_);
   const std::filesystem::path saved = file("config.yaml");
-  std::error_code ignored;  // whatever it is, create() meets it again
-  if (std::filesystem::exists(saved, ignored)) {
-    if (!resume) {
-      throw UserError(path_.string() +
-                      ": holds a run already: continue it with --resume, or choose another --out");
-    }
-    const std::string was = comparable(load_config(saved.string(), {}));
-    const std::string is = comparable(config);
-    if (was != is) {
-      throw UserError(saved.string() + ": the run was started with another configuration: " +
-                      first_difference(was, is) +
-                      ". Resume with the same config, or start anew with another --out");
-    }
+  const std::string was = comparable(load_config(saved.string(), {}));
+  const std::string is = comparable(config);
+  if (was != is) {
+    throw UserError(saved.string() + ": the run was started with another configuration: " +
+                    first_difference(was, is) +
+                    ". Resume with the same config, or start anew with another --out");
   }
+  lock_.emplace(path_);
 }
 
-void RunDir::create(const Config& config) const {
+bool RunDir::holds_run() const {
+  std::error_code ignored;  // whatever it is, create() meets it again
+  return std::filesystem::exists(file("config.yaml"), ignored);
+}
+
+void RunDir::create(const Config& config) {
   make_directory(path_);
+  if (!lock_) {
+    lock_.emplace(path_);
+    if (holds_run()) fail_taken(path_);
+  }
   make_directory(checkpoints());
-  std::error_code ignored;
-  if (!std::filesystem::exists(file("config.yaml"), ignored))
-    write("config.yaml", dump_config(with_absolute_paths(config)));
+  remove_temporaries(path_);
+  remove_temporaries(checkpoints());
+  if (!holds_run()) write("config.yaml", dump_config(with_absolute_paths(config)));
 }
 
 void RunDir::write(std::string_view name, std::string_view text) const {

@@ -1,26 +1,31 @@
 // A run directory: config.yaml (resolved), metrics.jsonl, eval.jsonl, the curves of both as
-// TensorBoard events (tensorboard.h), summary.json, log.txt, checkpoints/.
+// TensorBoard events (tensorboard.h), summary.json, log.txt, checkpoints/, and lock (run_lock.h).
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "config/config.h"
 #include "train/metrics.h"
+#include "train/run_lock.h"
 
 namespace mixflow {
 
 class RunDir {
  public:
-  // Checks that a run of `config` may go there; creates nothing. Throws UserError: the directory
-  // holds a run already and `resume` is false, or that run's configuration differs (saying where).
+  // Checks that a run of `config` may go there; creates nothing but the lock of a run that is there
+  // already. Throws UserError: the directory holds a run already and `resume` is false, that run's
+  // configuration differs (saying where), or another process is at it.
   RunDir(std::filesystem::path path, const Config& config, bool resume);
 
-  // Makes the directory and writes config.yaml, where they are not there yet. Paths of data files
-  // become absolute, so that the run can be resumed or repeated from any directory.
-  void create(const Config& config) const;
+  // Makes the directory, takes its lock and writes config.yaml, where that has not happened yet,
+  // and deletes what killed processes have left half written. Paths of data files become absolute,
+  // so that the run can be resumed or repeated from any directory. Throws UserError as the
+  // constructor does, for a run that has begun there since.
+  void create(const Config& config);
 
   std::filesystem::path file(std::string_view name) const { return path_ / name; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
@@ -30,7 +35,10 @@ class RunDir {
   std::vector<EvalResult> evals() const;
 
  private:
+  bool holds_run() const;
+
   std::filesystem::path path_;
+  std::optional<RunLock> lock_;
 };
 
 }  // namespace mixflow

@@ -7,7 +7,7 @@ namespace mixflow {
 namespace {
 
 volatile std::sig_atomic_t stop = 0;
-struct sigaction old_int, old_term;
+struct sigaction old_int, old_term, old_hup;
 stack_t old_stack;
 
 // The handler has a stack of its own: some generated code of oneDNN's sgemm (2.6, AVX-512) points
@@ -37,11 +37,14 @@ SignalGuard::SignalGuard() {
   action.sa_flags = SA_RESTART | SA_ONSTACK;
   sigaction(SIGINT, &action, &old_int);
   sigaction(SIGTERM, &action, &old_term);
+  sigaction(SIGHUP, nullptr, &old_hup);
+  if (old_hup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
 }
 
 SignalGuard::~SignalGuard() {
   sigaction(SIGINT, &old_int, nullptr);
   sigaction(SIGTERM, &old_term, nullptr);
+  sigaction(SIGHUP, &old_hup, nullptr);
   sigaltstack(&old_stack, nullptr);
 }
 

@@ -1,5 +1,5 @@
-// SIGINT and SIGTERM ask the run to stop after the current meta-step; a second one ends the process
-// at once.
+// SIGINT, SIGTERM and SIGHUP (unless it is ignored, as nohup has it) ask the run to stop after the
+// current meta-step; a second one ends the process at once.
 #pragma once
 
 namespace mixflow {

@@ -92,8 +92,9 @@ std::string to_text(const TrainSummary& s) {
              format_seconds(s.seconds).c_str(), format_seconds(s.step_s).c_str());
   text += format("Meta-loss in training: %.4g at the start, %.4g at the end\n", s.meta_loss_first,
                  s.meta_loss_last);
-  text += format("Held-out (%lld), before -> after meta-training:\n",
-                 static_cast<long long>(s.after.tasks));
+  text +=
+      format("Held-out, %s (%lld), before -> after meta-training:\n",
+             std::string(name_of(s.after.split)).c_str(), static_cast<long long>(s.after.tasks));
   for (std::size_t i = 0; i < s.after.points.size() && i < s.before.points.size(); ++i) {
     text += table_row(s.before.points[i], s.after.points[i], s.after.has_accuracy);
   }

@@ -78,11 +78,12 @@ std::string to_event(const MetricsLine& line, double unix_s) {
 }
 
 std::string to_event(const EvalResult& result, double unix_s) {
+  const std::string split(name_of(result.split));
   std::vector<Scalar> scalars;
   for (const EvalPoint& p : result.points) {
     const std::string after = "_after_" + std::to_string(p.inner_steps);
-    scalars.push_back({"eval/loss" + after, p.loss});
-    if (result.has_accuracy) scalars.push_back({"eval/accuracy" + after, p.accuracy});
+    scalars.push_back({split + "/loss" + after, p.loss});
+    if (result.has_accuracy) scalars.push_back({split + "/accuracy" + after, p.accuracy});
   }
   if (result.state_loss) scalars.push_back({"eval/state_loss", *result.state_loss});
   return scalar_event(unix_s, result.step, scalars);

@@ -39,7 +39,8 @@ std::string scalar_event(double unix_s, std::int64_t step, std::span<const Scala
 
 // meta_loss, inner_loss/first, inner_loss/last, meta_grad_norm, meta_lr and step_s.
 std::string to_event(const MetricsLine& line, double unix_s);
-// eval/loss_after_<inner steps> and, where there are classes, eval/accuracy_after_<inner steps>.
+// <split>/loss_after_<inner steps> and, where there are classes, <split>/accuracy_after_<inner
+// steps>.
 std::string to_event(const EvalResult& result, double unix_s);
 
 // CRC-32C (Castagnoli; RFC 3720, appendix B.4), and what the file holds instead: a checksum over

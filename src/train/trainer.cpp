@@ -90,7 +90,9 @@ class Trainer {
   void summarize();
   void check_finite(std::int64_t t) const;
   void log(std::int64_t t);
-  EvalResult evaluate(std::int64_t t);
+  void evaluate(std::int64_t t, Split split);
+  void evaluate_ends(std::int64_t t);
+  void summarize_evals();
   void checkpoint(std::int64_t t);
   double wall() const { return wall_before_ + since(start_); }
   std::int64_t log_every() const { return std::max<std::int64_t>(config().meta.steps / 1000, 1); }
@@ -160,6 +162,7 @@ TrainSummary Trainer::run() {
       throw UserError(saved.string() + ": the run has ended, but " + error.what());
     }
   }
+  SignalGuard signals;
   try {
     log_start();
     loop();
@@ -185,13 +188,8 @@ void Trainer::open_files() {
 void Trainer::loop() {
   const std::int64_t steps = config().meta.steps;
   open_files();
-  if (state_.eval_bytes == 0) {
-    summary_.before = evaluate(0);
-  } else {
-    summary_.before = run_dir_.evals().front();
-  }
+  if (state_.eval_bytes == 0) evaluate_ends(0);
   Progress progress(steps, begin_, options_.progress);
-  SignalGuard signals;
   std::int64_t t = begin_;
   logged_step_ = begin_;
   while (t < steps && !SignalGuard::stop_requested()) {
@@ -203,26 +201,36 @@ void Trainer::loop() {
     losses_.add(train_.result("outer_loss"));
     if (t % log_every() == 0 || t == steps) log(t);
     const std::int64_t every = config().meta.eval.every;
-    if (every > 0 && t % every == 0 && t < steps) evaluate(t);
+    if (every > 0 && t % every == 0 && t < steps) evaluate(t, source_->watched_split());
     if (t % config().meta.checkpoint_every == 0 && t < steps) checkpoint(t);
     progress.update(t, losses_.last());
   }
   progress.clear();
   summary_.steps = t;
   summary_.interrupted = t < steps;
-  if (summary_.interrupted) {
-    evals_->sync();
-    summary_.after = run_dir_.evals().back();
-  } else {
-    summary_.after = evaluate(t);
-  }
+  if (!summary_.interrupted) evaluate_ends(t);
 }
 
-// The last checkpoint comes after the summary: a run whose checkpoint says that it has ended has
-// its summary.
+// From the file: the first evaluations of a resumed run are another process's.
+void Trainer::summarize_evals() {
+  const bool along = summary_.interrupted && config().meta.eval.every > 0;
+  const Split split = along ? source_->watched_split() : Split::test;
+  evals_->sync();
+  std::vector<EvalResult> evals = run_dir_.evals();
+  std::erase_if(evals, [&](const EvalResult& result) { return result.split != split; });
+  MIXFLOW_CHECK(!evals.empty(), "every run begins with an evaluation");
+  summary_.before = evals.front();
+  summary_.after = evals.back();
+}
+
+// An interrupted run's checkpoint comes first: another signal may end the process at any time. A
+// finished run's comes after the summary: a run whose checkpoint says that it has ended has its
+// summary.
 void Trainer::summarize() {
   const std::int64_t done = summary_.steps - begin_;
+  if (summary_.interrupted && done > 0) checkpoint(summary_.steps);
   const Program& program = train_.program();
+  summarize_evals();
   summary_.name = config().name;
   summary_.mode = std::string(name_of(config().gradient.mode));
   summary_.step_s = done > 0 ? steps_s_ / static_cast<double>(done) : 0;
@@ -240,7 +248,7 @@ void Trainer::summarize() {
   summary_.mfu = peak_gflops_ > 0 ? summary_.gflops / peak_gflops_ : 0;
   summary_.seconds = wall();
   run_dir_.write("summary.json", to_json(summary_) + "\n");
-  if (done > 0) checkpoint(summary_.steps);
+  if (!summary_.interrupted && done > 0) checkpoint(summary_.steps);
 }
 
 void Trainer::check_finite(std::int64_t t) const {
@@ -285,12 +293,19 @@ void Trainer::log(std::int64_t t) {
   logged_steps_s_ = steps_s_;
 }
 
-EvalResult Trainer::evaluate(std::int64_t t) {
-  EvalResult result = evaluator_.run(Split::test, t);
+void Trainer::evaluate(std::int64_t t, Split split) {
+  const EvalResult result = evaluator_.run(split, t);
   evals_->append(to_json(result) + "\n");
   events_->append(to_event(result, unix_seconds()));
   log_->info(to_text(result));
-  return result;
+}
+
+// Before the first and after the last meta-step: test tasks, which nothing else looks at, and those
+// that are watched along the way.
+void Trainer::evaluate_ends(std::int64_t t) {
+  evaluate(t, Split::test);
+  const Split watched = source_->watched_split();
+  if (config().meta.eval.every > 0 && watched != Split::test) evaluate(t, watched);
 }
 
 void Trainer::checkpoint(std::int64_t t) {

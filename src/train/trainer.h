@@ -25,7 +25,9 @@ struct TrainSummary {
   double first_step_s = 0;  // from the start of train() to the end of its first meta-step
   double step_s = 0;        // mean over this process, meta-steps alone
   double meta_loss_first = 0, meta_loss_last = 0;  // smoothed over up to 100 meta-steps
-  EvalResult before, after;  // held-out, with the first and the last meta-parameters
+  // On test tasks, with the first and the last meta-parameters. Of an interrupted run: the first
+  // and the last evaluation on the tasks that are watched along the way.
+  EvalResult before, after;
   std::int64_t static_bytes = 0, dynamic_bytes = 0, arena_peak_bytes = 0, peak_rss_bytes = 0;
   std::string mode;
   std::int64_t reverse_dynamic_bytes = 0;  // planned for this config in mode reverse
@@ -38,10 +40,10 @@ TrainSummary parse_summary(const std::string& json);
 // For people.
 std::string to_text(const TrainSummary& summary);
 
-// Runs to the end, or to SIGINT (summary.interrupted). A run that has ended already is left as it
-// is. Throws UserError (config, existing run; a new run then leaves no directory behind), RunError
-// (non-finite loss, disk). Whatever happens, the run directory holds only whole files and can be
-// resumed.
+// Runs to the end, or to a signal (signals.h; summary.interrupted). A run that has ended already is
+// left as it is. Throws UserError (config, existing run; a new run then leaves no directory
+// behind), RunError (non-finite loss, disk). Whatever happens, the run directory holds only whole
+// files and can be resumed.
 TrainSummary train(const Config& config, const TrainOptions& options);
 
 }  // namespace mixflow

@@ -4,8 +4,6 @@
 #include <utility>
 
 #include "ops/op_list.h"
-#include "transform/transform.h"
-#include "util/error.h"
 
 namespace mixflow {
 namespace {
@@ -127,26 +125,6 @@ RegionReach Reach::analyse(const OpDef& op, const Region& region) {
   }
   reach.outputs = body;
   return reach;
-}
-
-Mask reachable_outputs(const Graph& graph, const Mask& inputs) {
-  MIXFLOW_CHECK(inputs.size() == graph.inputs.size(), "one bit per input is needed");
-  const BitRows rows = Reach().of_graph(graph);
-  Mask result;
-  for (std::size_t j = 0; j < rows.rows(); ++j) result.push_back(rows.any(j, inputs));
-  return result;
-}
-
-Mask reaching_inputs(const Graph& graph, const Mask& outputs) {
-  MIXFLOW_CHECK(outputs.size() == graph.outputs.size(), "one bit per output is needed");
-  const BitRows rows = Reach().of_graph(graph);
-  Mask result(rows.columns(), false);
-  for (std::size_t j = 0; j < rows.rows(); ++j) {
-    for (std::size_t i = 0; outputs[j] && i < rows.columns(); ++i) {
-      if (rows.get(j, i)) result[i] = true;
-    }
-  }
-  return result;
 }
 
 }  // namespace mixflow

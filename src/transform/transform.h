@@ -38,24 +38,22 @@ VjpResult vjp(const Graph& graph, const Mask& active, const Mask& out_nonzero,
 Ids pullback(Builder& builder, std::span<const Id> ys, std::span<const Id> y_bars,
              std::span<const Id> xs);
 
-// The graph over n independent instances: inputs with batched[i] have a leading axis n; all outputs have it.
+// The graph over n independent instances: inputs with batched[i] have a leading axis n; all outputs
+// have it.
 GraphPtr vmap(const Graph& graph, const Mask& batched, std::int64_t n);
 
 // Replaces every grad node, in all bodies, by its value-and-gradient graph. Before the outer vjp
 // this makes mixed mode into reverse mode; first-order gradients stay constants (stop_gradient).
 GraphPtr lower_grad(const Graph& graph);
 
-// Which outputs depend on these inputs through differentiable ops (bits only; loops by fixpoint).
-Mask reachable_outputs(const Graph& graph, const Mask& inputs);
-// Which inputs these outputs depend on through differentiable ops.
-Mask reaching_inputs(const Graph& graph, const Mask& outputs);
-
-// --- passes: same inputs and outputs, same meaning --------------------------------------------------------------------
-// Drops what no output needs, in all bodies: results, carries (liveness by fixpoint), unused inputs of bodies, duplicate
-// inputs; turns invariant carries into constants, and constants of loops that are `full` into part of the body.
-// Bodies are rebuilt on the way, so this simplifies as well.
+// --- passes: same inputs and outputs, same meaning
+// -------------------------------------------------------------------- Drops what no output needs,
+// in all bodies: results, carries (liveness by fixpoint), unused inputs of bodies, duplicate
+// inputs; turns invariant carries into constants, and constants of loops that are `full` into part
+// of the body. Bodies are rebuilt on the way, so this simplifies as well.
 GraphPtr dce(const Graph& graph);
-// Rebuilds every body through the builder, which simplifies and shares equal nodes within one body, never across bodies.
+// Rebuilds every body through the builder, which simplifies and shares equal nodes within one body,
+// never across bodies.
 GraphPtr simplify(const Graph& graph);
 // simplify and dce until nothing changes, three rounds at most.
 GraphPtr clean(const Graph& graph);

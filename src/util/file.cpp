@@ -99,10 +99,22 @@ fs::path directory_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
+constexpr const char* kTemporary = ".tmp.";  // then the process's number and a counter
+
+bool is_temporary(const std::string& name) {
+  const std::size_t at = name.rfind(kTemporary);
+  if (at == std::string::npos) return false;
+  const std::string numbers = name.substr(at + std::strlen(kTemporary));
+  const std::size_t dot = numbers.find('.');
+  return dot != std::string::npos && dot > 0 && dot + 1 < numbers.size() &&
+         numbers.find_first_not_of("0123456789") == dot &&
+         numbers.find_first_not_of("0123456789", dot + 1) == std::string::npos;
+}
+
 fs::path temporary_name(const fs::path& path) {
   static std::atomic<unsigned> counter{0};
   fs::path name = path;
-  name += ".tmp." + std::to_string(::getpid()) + "." + std::to_string(counter++);
+  name += kTemporary + std::to_string(::getpid()) + "." + std::to_string(counter++);
   return name;
 }
 
@@ -177,6 +189,15 @@ void write_atomically(const fs::path& path, std::span<const std::span<const std:
   if (parent.get() >= 0 && ::fsync(parent.get()) != 0 && errno != EINVAL) {
     fail_write(path, directory, errno);
   }
+}
+
+void remove_temporaries(const fs::path& directory) {
+  std::error_code ignored;
+  std::vector<fs::path> left;
+  for (const auto& entry : fs::directory_iterator(directory, ignored)) {
+    if (is_temporary(entry.path().filename().string())) left.push_back(entry.path());
+  }
+  for (const fs::path& path : left) fs::remove(path, ignored);
 }
 
 void write_atomically(const fs::path& path, std::string_view text) {

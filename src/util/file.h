@@ -26,4 +26,8 @@ void write_atomically(const std::filesystem::path& path, std::string_view text);
 void write_atomically(const std::filesystem::path& path,
                       std::span<const std::span<const std::byte>> parts);
 
+// Deletes the temporary files that killed processes have left in `directory`, where nobody may be
+// writing. What cannot be deleted stays.
+void remove_temporaries(const std::filesystem::path& directory);
+
 }  // namespace mixflow

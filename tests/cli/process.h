@@ -33,8 +33,27 @@ struct Outcome {
 class Process {
  public:
   // `directory` is the working directory.
-  Process(const Args& args, const std::filesystem::path& directory) {
-    std::string binary = MIXFLOW_BINARY;
+  Process(const Args& args, const std::filesystem::path& directory)
+      : Process(MIXFLOW_BINARY, args, directory) {}
+
+  // By a shell command in which "$0" is mixflow, for redirections and limits.
+  static Process shell(const std::string& command, const std::filesystem::path& directory) {
+    return {"/bin/sh", {"-c", command, MIXFLOW_BINARY}, directory};
+  }
+
+  void signal(int number) const { ::kill(pid_, number); }
+  pid_t pid() const { return pid_; }
+
+  Outcome wait() {
+    int status = 0;
+    REQUIRE(::waitpid(pid_, &status, 0) == pid_);
+    return {.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+            .out = read_text(output_ / "out"),
+            .err = read_text(output_ / "err")};
+  }
+
+ private:
+  Process(const std::string& binary, const Args& args, const std::filesystem::path& directory) {
     std::vector<std::string> words{binary};
     words.insert(words.end(), args.begin(), args.end());
     std::vector<char*> argv;
@@ -54,17 +73,6 @@ class Process {
     REQUIRE_MESSAGE(error == 0, "cannot start " << binary);
   }
 
-  void signal(int number) const { ::kill(pid_, number); }
-
-  Outcome wait() {
-    int status = 0;
-    REQUIRE(::waitpid(pid_, &status, 0) == pid_);
-    return {.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-            .out = read_text(output_ / "out"),
-            .err = read_text(output_ / "err")};
-  }
-
- private:
   TemporaryDirectory output_;
   pid_t pid_ = -1;
 };

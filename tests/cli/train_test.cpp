@@ -118,8 +118,8 @@ TEST_CASE(
   CHECK(outcome.out.find("Run directory: run\n") != std::string::npos);
   const auto run = directory.path / "run";
   CHECK(listing(run) == Args{"checkpoints", checkpoint_name(8), checkpoint_name(12), "config.yaml",
-                             "eval.jsonl", std::string(kEventsFile), "log.txt", "metrics.jsonl",
-                             "summary.json"});
+                             "eval.jsonl", std::string(kEventsFile), "lock", "log.txt",
+                             "metrics.jsonl", "summary.json"});
 
   const auto metrics = json_lines(run / "metrics.jsonl");
   REQUIRE(metrics.size() == 12);
@@ -139,9 +139,11 @@ TEST_CASE(
   }
 
   const auto evals = json_lines(run / "eval.jsonl");
-  REQUIRE(evals.size() == 4);
+  // Validation tasks along the way, test tasks at both ends.
+  REQUIRE(evals.size() == 6);
   for (std::size_t i = 0; i < evals.size(); ++i) {
-    CHECK(evals[i].at("step") == std::vector<int>{0, 5, 10, 12}[i]);
+    CHECK(evals[i].at("step") == std::vector<int>{0, 0, 5, 10, 12, 12}[i]);
+    CHECK(evals[i].at("split") == (i == 0 || i == 4 ? "test" : "validation"));
     CHECK(evals[i].at("tasks") == 4);
     CHECK(evals[i].at("points").size() == 3);
   }
@@ -149,7 +151,8 @@ TEST_CASE(
   CHECK(summary.at("steps") == 12);
   CHECK(summary.at("interrupted") == false);
   CHECK(summary.at("eval_before") == evals.front());
-  CHECK(summary.at("eval_after") == evals.back());
+  CHECK(summary.at("eval_after") == evals[4]);
+  CHECK(evals[0].at("points") != evals[1].at("points"));
   CHECK(summary.at("dynamic_bytes") == summary.at("arena_peak_bytes"));
   CHECK(summary.at("first_step_s").get<double>() > 0);
   // Neither evaluations nor checkpoints count as meta-steps.
@@ -158,8 +161,8 @@ TEST_CASE(
   const std::string log = read_text(run / "log.txt");
   for (const char* part :
        {"info: mixflow ", ": quickstart, mode mixed, f32, 2 threads\n", "info: plan: static ",
-        "info: meta-step 0: held-out (4): loss ", "info: meta-step 12: held-out (4): loss ",
-        "info: done: meta-step 12, "}) {
+        "info: meta-step 0: test (4): loss ", "info: meta-step 5: validation (4): loss ",
+        "info: meta-step 12: test (4): loss ", "info: done: meta-step 12, "}) {
     CHECK_MESSAGE(log.find(part) != std::string::npos, part);
   }
 }
@@ -186,8 +189,10 @@ TEST_CASE("a run's TensorBoard events hold the numbers of its metrics and evalua
     for (const nlohmann::json& line : json_lines(run / "eval.jsonl")) {
       for (const nlohmann::json& point : line.at("points")) {
         const std::string after = "_after_" + point.at("inner_steps").dump();
-        expect("eval/loss" + after, line, point.at("loss"));
-        if (point.contains("accuracy")) expect("eval/accuracy" + after, line, point.at("accuracy"));
+        const std::string split = line.at("split");
+        expect(split + "/loss" + after, line, point.at("loss"));
+        if (point.contains("accuracy"))
+          expect(split + "/accuracy" + after, line, point.at("accuracy"));
       }
     }
     const std::vector<ReadEvent> events = events_of(run);
@@ -201,7 +206,9 @@ TEST_CASE("a run's TensorBoard events hold the numbers of its metrics and evalua
       }
     }
     CHECK(found == expected);
-    CHECK(found.contains("eval/accuracy_after_2") == (name == "classes"));
+    // The outer loss of a table trains on its validation rows: they are not held out.
+    CHECK(found.contains("validation/loss_after_1") == (name == "sinusoid"));
+    CHECK(found.contains("test/accuracy_after_2") == (name == "classes"));
   }
 }
 
@@ -271,9 +278,17 @@ TEST_CASE("a run that was killed resumes with the same bits") {
   std::ofstream(directory / "killed/metrics.jsonl", std::ios::app) << "{\"step\": 99";
   std::ofstream(directory / "killed/eval.jsonl", std::ios::app) << "{\"step";
   std::ofstream(directory.path / "killed" / kEventsFile, std::ios::app) << "\x1a";
+  // As do files that were never renamed; others are none of ours.
+  const Args left = {"checkpoints/step-0000000600.safetensors.tmp.123.0",
+                     "summary.json.tmp.123.17"};
+  for (const std::string& name : left) std::ofstream(directory.path / "killed" / name) << "half";
+  std::ofstream(directory / "killed/notes.tmp.txt") << "mine";
   const Outcome resumed = mixflow::mixflow(longer("killed") + Args{"--resume"}, directory.path);
   CHECK_MESSAGE(resumed.code == 0, resumed.err);
   check_same_run(uninterrupted(), directory.path / "killed", kLongSteps);
+  for (const std::string& name : left)
+    CHECK_FALSE(std::filesystem::exists(directory.path / "killed" / name));
+  CHECK(read_text(directory / "killed/notes.tmp.txt") == "mine");
   CHECK(read_text(directory / "killed/log.txt").find("info: resumed after meta-step ") !=
         std::string::npos);
 }
@@ -281,7 +296,7 @@ TEST_CASE("a run that was killed resumes with the same bits") {
 TEST_CASE(
     "an interrupted run finishes its meta-step, saves, exits 130 and resumes with the same bits") {
   const TemporaryDirectory directory;
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const std::string name = "run" + std::to_string(signal);
     const auto run = directory.path / name;
     Process process(longer(name) + Args{"--json"}, directory.path);
@@ -293,12 +308,57 @@ TEST_CASE(
     CHECK(summary.at("interrupted") == true);
     const int steps = summary.at("steps");
     CHECK(steps < kLongSteps);
-    CHECK(std::filesystem::exists(run / checkpoint_name(steps)));
+    REQUIRE(std::filesystem::exists(run / checkpoint_name(steps)));
+    // What another signal could lose comes first.
+    CHECK(std::filesystem::last_write_time(run / checkpoint_name(steps)) <=
+          std::filesystem::last_write_time(run / "summary.json"));
     CHECK(read_text(run / "log.txt").find("info: interrupted after meta-step ") !=
           std::string::npos);
     CHECK(mixflow::mixflow(longer(name) + Args{"--resume"}, directory.path).code == 0);
     check_same_run(uninterrupted(), run, kLongSteps);
   }
+}
+
+TEST_CASE("a signal during the first evaluation stops the run before its first meta-step") {
+  const TemporaryDirectory directory;
+  const Args train = longer("run") + set({"meta.eval.tasks=20000"}) + Args{"--json"};
+  Process process(train, directory.path);
+  wait_for_file(directory / "run/eval.jsonl");
+  process.signal(SIGINT);
+  const Outcome outcome = process.wait();
+  CHECK(outcome.code == 130);
+  const auto summary = json_of(outcome);
+  CHECK(summary.at("interrupted") == true);
+  CHECK(summary.at("steps") == 0);
+  CHECK(summary.at("eval_after") == summary.at("eval_before"));
+  CHECK(json_lines(directory / "run/eval.jsonl").size() == 2);
+}
+
+TEST_CASE("one process at a time trains in a directory, and its end frees it however it comes") {
+  const TemporaryDirectory directory;
+  Process process(longer("run"), directory.path);
+  wait_for_file(directory.path / "run" / checkpoint_name(200));
+  const Outcome second = mixflow::mixflow(longer("run") + Args{"--resume"}, directory.path);
+  CHECK(second.code == 2);
+  CHECK(second.err == "mixflow: run: is in use by process " + std::to_string(process.pid()) +
+                          "; wait for it or choose another --out\n");
+  process.signal(SIGKILL);
+  CHECK(process.wait().code == 128 + SIGKILL);
+  const Outcome resumed = mixflow::mixflow(longer("run") + Args{"--resume"}, directory.path);
+  CHECK_MESSAGE(resumed.code == 0, resumed.err);
+  check_same_run(uninterrupted(), directory.path / "run", kLongSteps);
+}
+
+TEST_CASE("a file that outgrows the size limit ends the run with a message") {
+  const TemporaryDirectory directory;
+  const Outcome outcome = Process::shell("ulimit -f 1; exec \"$0\" train --quiet --out run " +
+                                             shipped("quickstart.yaml"),
+                                         directory.path)
+                              .wait();
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err ==
+        "mixflow: run failed: run/config.yaml: cannot be written: the file would exceed the size "
+        "limit (`ulimit -f`, or the file system's)\n");
 }
 
 TEST_CASE("a run resumes only with its number of threads") {
@@ -411,7 +471,7 @@ TEST_CASE("held-out losses that are not finite are null, and the run can be resu
   const auto points = json_lines(directory / "run/eval.jsonl").front().at("points");
   CHECK(points[2].at("loss").is_null());
   CHECK(points[2].at("loss_ci95").is_null());
-  CHECK_FALSE(std::isfinite(events_of(directory / "run")[1].scalars.at("eval/loss_after_200")));
+  CHECK_FALSE(std::isfinite(events_of(directory / "run")[1].scalars.at("test/loss_after_200")));
   std::filesystem::remove(directory.path / "run" / checkpoint_name(12));
   CHECK(mixflow::mixflow(train + Args{"--resume"}, directory.path).code == 0);
 }

@@ -82,6 +82,39 @@ TEST_CASE("a missing config, a bad override and a bad output directory are the u
                 long_name + ": cannot be created: File name too long; choose another --out");
 }
 
+TEST_CASE("sizes that no machine holds are refused by the tensor's name or the work they ask for") {
+  const Args quick = {"plan", shipped("quickstart.yaml"), "-s"};
+  check_refused(quick + Args{"model.hidden=[2000000000, 2000000000]"},
+                "model: layers.1.weight of shape [2000000000,2000000000] is too large: expected at "
+                "most 2^48 elements; lower the sizes of model, data, inner.steps or meta.batch");
+  check_refused(
+      quick + Args{"model.hidden=[10000000, 1000000]"} +
+          set({"data.shots=20000", "data.queries=20000"}),
+      "the experiment is too large: more than 2^63 FLOPs; lower the sizes of model, data, "
+      "inner.steps or meta.batch");
+}
+
+TEST_CASE("a seed is read to its last digit or refused") {
+  const Args quick = {"graph", shipped("quickstart.yaml"), "-s"};
+  check_refused(quick + Args{"seed=9007199254740993"},
+                "-s seed=9007199254740993: seed: expected an integer >= 0, got 9007199254740993, "
+                "which is more than 9007199254740992 (seeds everything random; default 1)");
+}
+
+TEST_CASE("results that cannot be written are a failed run") {
+  const TemporaryDirectory directory;
+  for (const std::string& command : {"plan --json " + shipped("quickstart.yaml"),
+                                     std::string("train --schema"), std::string("--help")}) {
+    CAPTURE(command);
+    const Outcome outcome =
+        Process::shell("exec \"$0\" " + command + " > /dev/full", directory.path).wait();
+    CHECK(outcome.code == 1);
+    CHECK(outcome.err ==
+          "mixflow: run failed: stdout: the results could not be written; is the disk full, or "
+          "stdout closed?\n");
+  }
+}
+
 TEST_CASE("--json puts one JSON value on stdout and nothing else") {
   const TemporaryDirectory directory;
   const Args quick = {shipped("quickstart.yaml"), "-s", "meta.batch=3", "--json"};

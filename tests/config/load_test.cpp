@@ -56,7 +56,6 @@ gradient: {mode: reverse, remat: {block: False}}
   CHECK(lr.transform == Transform::softplus);
   CHECK(lr.bounds == Range{-std::numeric_limits<double>::infinity(), 3});
   CHECK(lr.init == 2);
-  CHECK(lr.where == std::array<int, 2>{11, 7});
   CHECK(config.meta.parameters[1].kind == MetaKind::l2);
   CHECK(config.meta.optimizer.lr == 1e-3);
   CHECK(config.meta.optimizer.beta2 == 0.9);  // rmsprop's own default

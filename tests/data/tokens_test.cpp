@@ -307,7 +307,7 @@ TEST_CASE("files that are no token ids are refused") {
         "another type");
 }
 
-TEST_CASE("paths that lead nowhere are refused, and are found beside the config file") {
+TEST_CASE("paths that lead nowhere are refused") {
   Files files;
   files.data().path = "none.npy";
   CHECK(files.refusal() == "a.yaml: data.path: none.npy: no such file");
@@ -319,10 +319,6 @@ TEST_CASE("paths that lead nowhere are refused, and are found beside the config 
   files.data().path = files.directory / "empty";
   CHECK(files.refusal() ==
         "a.yaml: data.path: " + files.data().path + ": a directory without files");
-  files.config.data.kind = "tokens";
-  files.data().path = "ids.npy";
-  files.config.file = files.directory / "a.yaml";
-  CHECK(starts(fill(*files.source(), Split::train, 0, 1, 1).inner[0], 8).size() == 3);
 }
 
 TEST_CASE("splits shorter than a window are refused, each by its name") {

@@ -4,6 +4,7 @@
 
 #include "graph/infer_region.h"
 #include "graph/toy_ops.h"
+#include "util/error.h"
 
 using namespace mixflow;
 
@@ -13,6 +14,14 @@ TEST_CASE("types know their size and their spelling") {
   CHECK(Type{DType::f64, {2, 3}}.bytes() == 48);
   CHECK(Type{DType::f32, {}}.bytes() == 4);
   CHECK(Type{DType::f32, {2, 0}}.elements() == 0);
+}
+
+TEST_CASE("a tensor whose size no int64 holds is named, not counted") {
+  CHECK(num_elements({1 << 24, 1 << 24}) == kMostElements);
+  for (const Shape& shape : {Shape{1 << 24, 1 << 24, 2}, Shape{4294967296, 4294967296, 16}}) {
+    CHECK_THROWS_WITH_AS(num_elements(shape, "layers.1.weight"),
+                         doctest::Contains("layers.1.weight of shape ["), UserError);
+  }
 }
 
 TEST_CASE("stacked and sliced undo each other, and a scalar cannot be sliced") {

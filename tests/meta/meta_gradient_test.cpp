@@ -77,6 +77,22 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("betas that start at zero have their meta-gradient, at every granularity") {
+  for (const Granularity granularity : kGranularities) {
+    CAPTURE(name_of(granularity));
+    const Problem problem = linear_problem(OptimizerKind::adam, granularity);
+    Named inputs = inputs_of(problem);
+    for (auto& [name, values] : inputs) {
+      if (name.starts_with("eta.beta")) std::ranges::fill(values, 0);
+    }
+    const PlainProblem plain(problem.config, problem.shapes);
+    const Tensor64 expected =
+        finite_difference([&](const Named& at) { return mean(plain.run(at).outer_loss); }, inputs);
+    const Tensor64 actual = flat_meta_grad(meta_gradient(problem, inputs));
+    CHECK(relative_difference(actual, expected) < 1e-6);
+  }
+}
+
 TEST_CASE("a window differentiates its last steps only, from where the first ones led") {
   for (const OptimizerKind optimizer : kOptimizers) {
     for (const Granularity granularity : {Granularity::per_parameter, Granularity::per_step}) {

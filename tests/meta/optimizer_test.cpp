@@ -4,6 +4,7 @@
 
 #include "config/names.h"
 #include "plain_run.h"
+#include "transform/transform.h"
 
 namespace mixflow {
 namespace {
@@ -89,6 +90,46 @@ TEST_CASE("bias corrections keep their digits for beta near one, and are one for
   // 1 - (1 - d)^3 = 3 d - 3 d^2 + d^3.
   CHECK(third[0] == doctest::Approx(1 / (gap * (3 - gap * (3 - gap)))).epsilon(1e-14));
   CHECK(third[1] == doctest::Approx(1 / 0.271).epsilon(1e-14));
+}
+
+TEST_CASE("bias corrections have their derivative everywhere, at beta zero too") {
+  const Tensor64 betas{0, 1e-40, 1e-9, 1e-3, 0.5, 0.9, 0.999};
+  Builder b;
+  const Id beta = b.input({DType::f64, {static_cast<std::int64_t>(betas.size())}});
+  const Id t = b.input({DType::f64, {}});
+  const Id y = unbias(b, beta, t);
+  const Ids slope = pullback(b, Ids{y}, Ids{b.full_like(y, 1)}, Ids{beta});
+  const GraphPtr graph = b.finish({slope[0]});
+  for (const double step : {1.0, 2.0, 3.0, 50.0}) {
+    const Tensor64 slopes = evaluate(*graph, {betas, {step}})[0];
+    for (std::size_t i = 0; i < betas.size(); ++i) {
+      CAPTURE(step);
+      CAPTURE(betas[i]);
+      const double rest = 1 - std::pow(betas[i], step);
+      const double expected = step * std::pow(betas[i], step - 1) / (rest * rest);
+      CHECK(slopes[i] == doctest::Approx(expected).epsilon(1e-9));
+    }
+  }
+}
+
+TEST_CASE("the average of ones has value and derivative at beta zero, and is zero before a step") {
+  const Tensor64 betas{0, 1e-9, 0.5, 0.999};
+  Builder b;
+  const Id beta = b.input({DType::f64, {static_cast<std::int64_t>(betas.size())}});
+  const Id t = b.input({DType::f64, {}});
+  const Id y = average_of_ones(b, beta, t);
+  const Ids slope = pullback(b, Ids{y}, Ids{b.full_like(y, 1)}, Ids{beta});
+  const GraphPtr graph = b.finish({y, slope[0]});
+  for (const double steps : {0.0, 1.0, 2.0, 50.0}) {
+    const std::vector<Tensor64> results = evaluate(*graph, {betas, {steps}});
+    for (std::size_t i = 0; i < betas.size(); ++i) {
+      CAPTURE(steps);
+      CAPTURE(betas[i]);
+      CHECK(results[0][i] == doctest::Approx(1 - std::pow(betas[i], steps)).epsilon(1e-9));
+      const double expected = steps == 0 ? 0 : -steps * std::pow(betas[i], steps - 1);
+      CHECK(results[1][i] == doctest::Approx(expected).epsilon(1e-9));
+    }
+  }
 }
 
 TEST_CASE("an optimiser has the hyper-parameters of its formula and no others") {

@@ -71,22 +71,32 @@ TEST_CASE("bce is the Bernoulli likelihood of float targets and of labels, and c
   CHECK(run(b, bce(b, logits, targets), {{800, -800}, {1, 1}})[0] == near(400));
 }
 
-TEST_CASE("accuracy of cross_entropy counts the largest logit, and a tie as right") {
-  Builder b;
-  const Id logits = b.input({DType::f64, {4, 3}});
-  const Id labels = b.input({DType::i32, {4}});
-  const Id share = batch_accuracy(b, Loss::cross_entropy, logits, labels);
-  const Tensor64 z{0, 1, 2, 5, 1, 1, 3, 3, 0, -1, -2, -3};
-  CHECK(run(b, share, {z, {2, 1, 1, 0}})[0] == near(0.75));
+TEST_CASE("accuracy of cross_entropy counts labels that argmax would choose, and no NaN") {
+  const double nan = std::nan("");
+  const auto accuracy = [](const Tensor64& z, const Tensor64& y) {
+    const auto rows = static_cast<std::int64_t>(y.size());
+    Builder b;
+    const Id logits = b.input({DType::f64, {rows, 3}});
+    const Id labels = b.input({DType::i32, {rows}});
+    return run(b, batch_accuracy(b, Loss::cross_entropy, logits, labels), {z, y})[0];
+  };
+  CHECK(accuracy({0, 1, 2, 5, 1, 1, 3, 3, 0, -1, -2, -3}, {2, 1, 0, 0}) == near(0.75));
+  // Of a tie the first class is chosen: equal logits tell nothing about the label.
+  CHECK(accuracy({0, 0, 0, 0, 0, 0, 0, 0, 0}, {0, 1, 2}) == near(1.0 / 3));
+  CHECK(accuracy({1, 4, 4, 1, 4, 4}, {1, 2}) == near(0.5));
+  CHECK(accuracy({nan, nan, nan, nan, 2, 1, 1, 2, nan, 1, nan, 0}, {0, 1, 1, 1}) == 0);
 }
 
-TEST_CASE("accuracy of bce counts the sign, for labels and float targets") {
+TEST_CASE("accuracy of bce counts the sign, for labels and float targets, and no zero or NaN") {
   for (const Type& type : {Type{DType::f64, {4, 1}}, Type{DType::i32, {4}}}) {
-    Builder b;
-    const Id logits = b.input({DType::f64, {4, 1}});
-    const Id targets = b.input(type);
-    const Id share = batch_accuracy(b, Loss::bce, logits, targets);
-    CHECK(run(b, share, {{0.5, -0.1, 2, -3}, {1, 1, 0, 0}})[0] == near(0.5));
+    const auto accuracy = [&](const Tensor64& z, const Tensor64& y) {
+      Builder b;
+      const Id logits = b.input({DType::f64, {4, 1}});
+      const Id targets = b.input(type);
+      return run(b, batch_accuracy(b, Loss::bce, logits, targets), {z, y})[0];
+    };
+    CHECK(accuracy({0.5, -0.1, 2, -3}, {1, 1, 0, 0}) == near(0.5));
+    CHECK(accuracy({0, 0, std::nan(""), std::nan("")}, {1, 0, 1, 0}) == 0);
   }
 }
 

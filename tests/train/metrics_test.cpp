@@ -14,7 +14,7 @@
 using namespace mixflow;
 
 TEST_CASE("evaluations survive JSON, and what is not finite is NaN afterwards") {
-  EvalResult result{.step = 7, .tasks = 3, .has_accuracy = true};
+  EvalResult result{.step = 7, .split = Split::validation, .tasks = 3, .has_accuracy = true};
   result.points.push_back({.inner_steps = 5,
                            .loss = 0.1,
                            .loss_ci95 = 1e-300,
@@ -22,6 +22,7 @@ TEST_CASE("evaluations survive JSON, and what is not finite is NaN afterwards") 
                            .accuracy_ci95 = std::numeric_limits<double>::quiet_NaN()});
   const EvalResult back = parse_eval(to_json(result));
   CHECK(back.step == 7);
+  CHECK(back.split == Split::validation);
   CHECK(back.tasks == 3);
   CHECK(back.has_accuracy);
   REQUIRE(back.points.size() == 1);
@@ -36,8 +37,9 @@ TEST_CASE("evaluations survive JSON, and what is not finite is NaN afterwards") 
   const EvalResult carried = parse_eval(to_json(result));
   CHECK(carried.state_loss == 0.25);
   CHECK(carried.state_inner_steps == 40);
-  for (const char* bad :
-       {"", "{", "[]", "{\"step\": 1}", "{\"step\":1,\"tasks\":1,\"points\":[3]}"})
+  for (const char* bad : {"", "{", "[]", "{\"step\": 1}",
+                          "{\"step\":1,\"split\":\"test\",\"tasks\":1,\"points\":[3]}",
+                          "{\"step\":1,\"split\":\"train\",\"tasks\":1,\"points\":[]}"})
     CHECK_THROWS_AS(parse_eval(bad), UserError);
 }
 

@@ -62,7 +62,7 @@ TEST_CASE("scalars are read back, large steps and values that are not finite inc
 }
 
 TEST_CASE("an evaluation becomes a loss, and with classes an accuracy, per number of inner steps") {
-  EvalResult result{.step = 7, .tasks = 3};
+  EvalResult result{.step = 7, .split = Split::validation, .tasks = 3};
   result.points = {{.inner_steps = 0, .loss = 2, .accuracy = 0.25},
                    {.inner_steps = 10, .loss = 1, .accuracy = 0.75}};
   using Scalars = std::map<std::string, float>;
@@ -72,12 +72,12 @@ TEST_CASE("an evaluation becomes a loss, and with classes an accuracy, per numbe
     CHECK(events[0].step == 7);
     return events[0].scalars;
   };
-  CHECK(scalars() == Scalars{{"eval/loss_after_0", 2.f}, {"eval/loss_after_10", 1.f}});
+  CHECK(scalars() == Scalars{{"validation/loss_after_0", 2.f}, {"validation/loss_after_10", 1.f}});
   result.has_accuracy = true;
-  CHECK(scalars() == Scalars{{"eval/loss_after_0", 2.f},
-                             {"eval/loss_after_10", 1.f},
-                             {"eval/accuracy_after_0", 0.25f},
-                             {"eval/accuracy_after_10", 0.75f}});
+  CHECK(scalars() == Scalars{{"validation/loss_after_0", 2.f},
+                             {"validation/loss_after_10", 1.f},
+                             {"validation/accuracy_after_0", 0.25f},
+                             {"validation/accuracy_after_10", 0.75f}});
 }
 
 TEST_CASE("the size of a record does not depend on its time and values") {

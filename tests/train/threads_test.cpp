@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cpu.h"
+#include "kernels/denormals.h"
 
 using namespace mixflow;
 

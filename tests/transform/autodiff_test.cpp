@@ -3,6 +3,7 @@
 
 #include "ops/op_list.h"
 #include "transform/check_derivatives.h"
+#include "transform/reachable.h"
 #include "util/error.h"
 
 namespace mixflow {

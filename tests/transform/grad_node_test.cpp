@@ -5,6 +5,7 @@
 
 #include "ops/op_list.h"
 #include "transform/check_derivatives.h"
+#include "transform/reachable.h"
 
 namespace mixflow {
 namespace {

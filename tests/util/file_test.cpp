@@ -29,6 +29,19 @@ TEST_CASE("what is written is read back, and replaces what was there") {
   CHECK(read_file(file).empty());
 }
 
+TEST_CASE("temporary files of killed processes are removed, and nothing else") {
+  const TemporaryDirectory directory;
+  const std::vector<std::string> kept = {"a.tmp",    "a.tmp.1",  "a.tmp.x.1", "a.tmp.1.x",
+                                         "a.tmp..1", "a.tmp.1.", "b"};
+  for (const std::string& name : kept) write_atomically(directory.path / name, "kept");
+  for (const std::string name : {"a.tmp.12.0", "b.tmp.3.45", ".tmp.1.1", "a.tmp.1.tmp.2.3"})
+    write_atomically(directory.path / name, "left");
+  remove_temporaries(directory.path);
+  CHECK(directory.entries() == kept.size());
+  for (const std::string& name : kept) CHECK(fs::exists(directory.path / name));
+  remove_temporaries(directory.path / "none");
+}
+
 TEST_CASE("a file without a directory in its name goes to the current one") {
   const TemporaryDirectory directory;
   const fs::path before = fs::current_path();

@@ -1,0 +1,45 @@
+#include "train/run_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+// " by process N", or nothing while the holder has not written it yet.
+std::string holder(int fd) {
+  char text[32];
+  const ssize_t size = pread(fd, text, sizeof text, 0);
+  return size > 0 ? " by process " + std::string(text, static_cast<std::size_t>(size)) : "";
+}
+
+}  // namespace
+
+RunLock::RunLock(const std::filesystem::path& directory) {
+  const std::filesystem::path path = directory / "lock";
+  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd_ < 0) throw UserError(path.string() + ": cannot be written: " + std::strerror(errno));
+  if (flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    const std::string by = holder(fd_);
+    close(fd_);
+    throw UserError(directory.string() + ": is in use" + by +
+                    "; wait for it or choose another --out");
+  }
+  const std::string process = std::to_string(getpid());
+  // For the message alone: a full disk does no harm to the lock.
+  if (ftruncate(fd_, 0) != 0 || write(fd_, process.data(), process.size()) < 0) return;
+}
+
+RunLock::~RunLock() {
+  if (ftruncate(fd_, 0) != 0) errno = 0;
+  close(fd_);
+}
+
+}  // namespace mixflow

@@ -1,0 +1,23 @@
+// One process at a time in a run directory: a lock on the file `lock` in it, which the system takes
+// back when the process ends, however it ends.
+#pragma once
+
+#include <filesystem>
+
+namespace mixflow {
+
+class RunLock {
+ public:
+  // Takes the lock, creating its file; while it is held the file tells the process's number. Throws
+  // UserError: another process has the lock, or the file may not be written. On file systems
+  // without locks nothing is held.
+  explicit RunLock(const std::filesystem::path& directory);
+  ~RunLock();
+  RunLock(const RunLock&) = delete;
+  RunLock& operator=(const RunLock&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace mixflow
