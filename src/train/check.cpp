@@ -206,9 +206,11 @@ CheckLine differences(const Config& config, const TaskSource& source, const Poin
     from_doubles(port.type, base, run.input(port.name).data());
     const double scale = std::max(norm(exact[i]) / entries, 1e-6 * norm(exact));
     const double gap = std::abs(measured.value - derivative);
-    // std::max would let a NaN pass for 0.
-    const double error = gap <= measured.noise ? 0 : gap - measured.noise;
-    note(line, error / (scale > 0 ? scale : 1), port.name);
+    const double relative = 1 / (scale > 0 ? scale : 1);
+    // What the differences cannot tell apart passes, and is shown as far as it does.
+    const double error = gap <= measured.noise ? std::min(gap * relative, line.tolerance)
+                                               : (gap - measured.noise) * relative;
+    note(line, error, port.name);
   }
   return line;
 }
