@@ -51,6 +51,8 @@ Config shrunk(const std::filesystem::path& path, const StandIns& data, const Set
     all.insert(all.end(), {"data.x=" + base + "_x.npy", "data.y=" + base + "_y.npy"});
     if (tabular->batch > 0) all.push_back("data.batch=8");
     all.push_back("data.outer_batch=8");
+  } else if (std::holds_alternative<TokensData>(whole.data.source)) {
+    all.insert(all.end(), {"data.sequence=5", "data.batch=2"});
   } else if (std::holds_alternative<EpisodesData>(whole.data.source)) {
     all.insert(all.end(),
                {"data.x=" + (data / "digits_x.npy"), "data.y=" + (data / "digits_y.npy")});
