@@ -22,12 +22,15 @@ struct Sum {
   std::vector<const Node*> products;  // dot and dot_sum nodes
   Id z = kNone;
   Ids rest;
+  // The node after which all operands and z exist. A sum is made there and not where the last of
+  // its additions stood: its operands, activations often, need not wait for the end of the graph.
+  std::size_t ready_after = 0;
 };
 
 // How good a term is as z: the accumulator whose successor the sum is, first of all.
 enum class Fit : std::uint8_t { none, shared_dot, loop_result, input, own_carry };
 
-// One body.
+// The sums of one body.
 class Sums {
  public:
   // `region`: the scan whose body `graph` is, or null.
@@ -40,6 +43,10 @@ class Sums {
     // An addition read once, by an addition, is part of that one's tree.
     inner_.assign(graph.values.size(), false);
     merged_.assign(graph.values.size(), false);
+    made_at_.resize(graph.values.size());
+    for (std::size_t v = 0; v < made_at_.size(); ++v) {
+      made_at_[v] = static_cast<std::size_t>(std::max(graph.values[v].node, 0));
+    }
     for (const Node& node : graph.nodes) {
       if (node.op != &op::k_add) continue;
       for (const Id id : node.in) {
@@ -50,8 +57,15 @@ class Sums {
     }
   }
 
-  // The sum that `node` is the root of; no products: nothing to merge. Nodes are asked for in
-  // order.
+  // By node: the sum that it is the root of; no products: nothing to merge.
+  std::vector<Sum> all() {
+    std::vector<Sum> sums;
+    for (const Node& node : graph_.nodes) sums.push_back(at(node));
+    return sums;
+  }
+
+ private:
+  // Nodes are asked for in order.
   Sum at(const Node& node) {
     if (node.op != &op::k_add || inner_[index(node.out[0])]) return {};
     Ids terms;
@@ -78,11 +92,21 @@ class Sums {
     if (pairs == 0 || (pairs == 1 && sum.z == kNone) || (sum.products.size() == 1 && has_z))
       return {};
     if (sum.z != kNone) sum.rest.erase(std::ranges::find(sum.rest, sum.z));
-    merged_[index(node.out[0])] = sum.rest.empty();
+    for (const Node* product : sum.products) {
+      for (const Id id : product->in) wait_for(id, sum);
+    }
+    if (sum.z != kNone) wait_for(sum.z, sum);
+    if (sum.rest.empty()) {
+      merged_[index(node.out[0])] = true;
+      made_at_[index(node.out[0])] = sum.ready_after;
+    }
     return sum;
   }
 
- private:
+  void wait_for(Id id, Sum& sum) const {
+    sum.ready_after = std::max(sum.ready_after, made_at_[index(id)]);
+  }
+
   void flatten(const Node& node, Ids& terms) const {
     for (const Id id : node.in) {
       if (inner_[index(id)]) {
@@ -129,7 +153,8 @@ class Sums {
   const Region* region_;
   std::vector<int> uses_;
   std::vector<bool> inner_;
-  std::vector<bool> merged_;  // additions that became a dot_sum
+  std::vector<bool> merged_;          // additions that became a dot_sum
+  std::vector<std::size_t> made_at_;  // by value: the node after which it exists
 };
 
 class MergeDots {
@@ -144,22 +169,30 @@ class MergeDots {
     };
     const Ids inputs = declare_inputs(b, graph);
     for (std::size_t i = 0; i < inputs.size(); ++i) map[index(graph.inputs[i])] = inputs[i];
-    Sums sums(graph, region);
-    for (const Node& node : graph.nodes) {
+    const std::vector<Sum> sums = Sums(graph, region).all();
+    std::vector<std::vector<std::size_t>> ready(
+        graph.nodes.size());  // sums, by the node after which
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      if (!sums[i].products.empty()) ready[sums[i].ready_after].push_back(i);
+    }
+    for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+      const Node& node = graph.nodes[i];
       b.set_label(node.label);
       Ids out;
-      if (const Sum sum = sums.at(node); !sum.products.empty()) {
-        out = {emit(b, graph, sum, mapped)};
-        if (b.shape(out[0]) != graph.type(node.out[0]).shape) {
-          out[0] = b.reshape(out[0], graph.type(node.out[0]).shape);
-        }
-        for (const Id id : sum.rest) out[0] = b.add(out[0], map[index(id)]);
+      if (!sums[i].products.empty()) {
+        out = {map[index(node.out[0])]};
+        for (const Id id : sums[i].rest) out[0] = b.add(out[0], map[index(id)]);
       } else if (node.attrs.region) {
         out = b.emit_region(*node.op, mapped(node.in), merged(node));
       } else {
         out = {b.emit(*node.op, mapped(node.in), node.attrs)};
       }
-      for (std::size_t i = 0; i < out.size(); ++i) map[index(node.out[i])] = out[i];
+      for (std::size_t k = 0; k < out.size(); ++k) map[index(node.out[k])] = out[k];
+      for (const std::size_t root : ready[i]) {
+        const Id sum = graph.nodes[root].out[0];
+        b.set_label(graph.nodes[root].label);
+        map[index(sum)] = b.reshape(emit(b, graph, sums[root], mapped), graph.type(sum).shape);
+      }
     }
     return b.finish(mapped(graph.outputs));
   }

@@ -38,6 +38,29 @@ TEST_CASE("plan promises what a run needs, in every mode") {
   }
 }
 
+TEST_CASE("what blocks recompute is work, but not the model's") {
+  const TemporaryDirectory directory;
+  const auto json = json_of(mixflow::mixflow(
+      {"plan", shipped("text_maml.yaml"), "--over", "gradient.remat.block=true,false", "--json"},
+      directory.path));
+  const nlohmann::json& plans = json.at("plans");
+  REQUIRE(plans.size() == 2);
+  CHECK(plans[0].at("model_flop") == plans[1].at("model_flop"));
+  CHECK(plans[0].at("flop").get<double>() > 1.1 * plans[1].at("flop").get<double>());
+}
+
+TEST_CASE("mixed mode of a deep network needs less memory than reverse") {
+  const TemporaryDirectory directory;
+  const Args args = {
+      "plan", shipped("quickstart.yaml"), "-s",    "meta.batch=1",
+      "-s",   "data.shots=256",           "-s",    "model.hidden=[32, 32, 32, 32, 32, 32]",
+      "-s",   "model.activation=tanh",    "--json"};
+  const auto json = json_of(mixflow::mixflow(args, directory.path));
+  const nlohmann::json& plan = only_plan(json);
+  CHECK(plan.at("reverse_dynamic_bytes").get<double>() >
+        1.1 * plan.at("dynamic_bytes").get<double>());
+}
+
 TEST_CASE("plan --explain lists what is alive at the peak, who made it and who reads it last") {
   const TemporaryDirectory directory;
   const Args args = Args{"plan", "--explain"} + tiny();

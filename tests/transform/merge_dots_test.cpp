@@ -9,6 +9,7 @@
 #include "ops/op_list.h"
 #include "ops/reference.h"
 #include "transform/random_graph.h"
+#include "transform/transform.h"
 
 using namespace mixflow;
 
@@ -171,6 +172,14 @@ TEST_CASE("in a loop each sum accumulates onto its own carry, though another inp
     ++found;
   }
   CHECK(found == 2);
+}
+
+TEST_CASE("a sum is made as soon as its operands exist, not where its last addition stood") {
+  Operands o;
+  const Id product = o.b.dot(o.x, o.y);
+  const Id later = o.b.exp(o.b.dot(o.y, o.y));
+  const GraphPtr merged = dce(*merge(o.b.finish({o.b.add(o.z, product), later})));
+  CHECK(merged->nodes.front().op == &op::k_dot_sum);
 }
 
 TEST_CASE("a loop's result is accumulated onto") {
