@@ -205,16 +205,40 @@ struct MetaConfig {
 // --- gradient ------------------------------------------------------------------------
 enum class Mode : std::uint8_t { mixed, reverse, first_order, finite_difference };
 
+// What a block keeps for its backward pass.
+enum class BlockKeep : std::uint8_t {
+  by_block,  // as remat.block says: its input, or all
+  inputs,
+  dots,  // results of matrix products and of attention
+  all,   // all that the backward pass reads
+};
+
+struct RematPolicy {
+  BlockKeep gradients = BlockKeep::by_block;     // of L in each step, and of V
+  BlockKeep second_order = BlockKeep::by_block;  // the derivative of the gradient (H c_g, M c_g)
+  bool operator==(const RematPolicy&) const = default;
+};
+
 struct RematConfig {
   bool step = true;              // keep only theta_t and the optimiser state of each inner step
   bool block = true;             // a block keeps only its input
   bool save_inner_grads = true;  // keep g_t under per-step rematerialisation
+  RematPolicy policy;
   bool operator==(const RematConfig&) const = default;
+};
+
+// Rows of the blocks that are computed one after another and recomputed by every derivative. 0:
+// chosen from shapes (models/block_sizes.h); -1: no blocks.
+struct BlockSizes {
+  std::int64_t attention = 0;      // queries
+  std::int64_t cross_entropy = 0;  // tokens of the output layer
+  bool operator==(const BlockSizes&) const = default;
 };
 
 struct GradientConfig {
   Mode mode = Mode::mixed;
   RematConfig remat;
+  BlockSizes blocks;
   double finite_difference_eps = 1e-5;  // relative step, central differences
   // Tasks per map iteration (vmapped); divides meta.batch; 0: one, whose workspace stays in cache.
   // Networks of a few units gain from more (25 of width 8: a fifth), those of width 40 lose a

@@ -56,6 +56,10 @@ struct EnumNames<ScheduleKind> {
   static constexpr std::string_view names[] = {"constant", "cosine", "step"};
 };
 template <>
+struct EnumNames<BlockKeep> {
+  static constexpr std::string_view names[] = {"by_block", "inputs", "dots", "all"};
+};
+template <>
 struct EnumNames<Mode> {
   static constexpr std::string_view names[] = {"mixed", "reverse", "first_order",
                                                "finite_difference"};

@@ -410,12 +410,34 @@ std::vector<Key> meta_keys() {
   return keys.take();
 }
 
+std::vector<Key> remat_policy_keys() {
+  Keys<RematPolicy> keys;
+  keys.choice("gradients", &RematPolicy::gradients, "what blocks keep in gradients of L and V");
+  keys.choice("second_order", &RematPolicy::second_order,
+              "what blocks keep where mixed mode differentiates a gradient");
+  return keys.take();
+}
+
 std::vector<Key> remat_keys() {
   Keys<RematConfig> keys;
   keys.truth("step", &RematConfig::step, "keep only the carried state of each inner step");
   keys.truth("block", &RematConfig::block, "keep only the input of each block");
   keys.truth("save_inner_grads", &RematConfig::save_inner_grads,
              "keep the inner gradients, so that steps are not differentiated twice");
+  keys.section("policy", &RematConfig::policy, remat_policy_keys(),
+               "what blocks keep, pass by pass, where `block` is too coarse");
+  return keys.take();
+}
+
+std::vector<Key> block_keys() {
+  Keys<BlockSizes> keys;
+  keys.integer("attention", &BlockSizes::attention, -1,
+               "queries per block; 0: chosen from shapes; -1: no blocks, scores of S x S")
+      .in("rows");
+  keys.integer("cross_entropy", &BlockSizes::cross_entropy, -1,
+               "tokens per block of the output layer; 0: chosen from shapes; -1: no blocks")
+      .in("rows")
+      .also({"logits", "head"});
   return keys.take();
 }
 
@@ -425,6 +447,9 @@ std::vector<Key> gradient_keys() {
       .also({"kind", "estimator"});
   keys.section("remat", &GradientConfig::remat, remat_keys(), "what is recomputed, not kept")
       .also({"rematerialisation", "rematerialization", "checkpointing"});
+  keys.section("blocks", &GradientConfig::blocks, block_keys(),
+               "transformers: parts that are computed block by block")
+      .also({"block_sizes", "block_size"});
   keys.integer("chunk", &GradientConfig::chunk, 0,
                "tasks computed together; divides meta.batch; 0: one at a time")
       .in("tasks");

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,10 +55,13 @@ struct Policy {
   enum class Keep : std::uint8_t {
     carries,  // nothing but the carries at each iteration's start
     names,    // carries, and the values that a `named` node calls by one of `names`
+    dots,     // of those, products and results of loops; what is elementwise is recomputed
     all,      // every forward value that the backward pass reads
   };
   Keep keep = Keep::all;
   std::vector<std::string> names;
+  // In a gradient that mixed mode differentiates again, instead of `keep`.
+  std::optional<Keep> differentiated;
   friend bool operator==(const Policy&, const Policy&) = default;
 };
 

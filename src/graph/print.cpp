@@ -18,6 +18,8 @@ std::string policy_text(const Policy& policy) {
   switch (policy.keep) {
     case Policy::Keep::carries:
       return "carries";
+    case Policy::Keep::dots:
+      return "dots";
     case Policy::Keep::all:
       return "all";
     case Policy::Keep::names:

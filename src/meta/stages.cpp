@@ -47,7 +47,7 @@ std::int64_t dot_flop(const Graph& graph) {
 std::optional<ScoreNetwork> make_scorer(const Config& config) {
   for (const MetaParameter& parameter : config.meta.parameters) {
     if (parameter.kind != MetaKind::loss_weights) continue;
-    return ScoreNetwork(parameter.model, config.gradient.remat.block);
+    return ScoreNetwork(parameter.model, config.gradient);
   }
   return std::nullopt;
 }

@@ -71,11 +71,11 @@ Id batch_loss(Builder& b, Loss kind, Id outputs, Id targets) {
   return b.mean_all(loss_terms(b, kind, outputs, targets));
 }
 
-Id batch_accuracy(Builder& b, Loss kind, Id outputs, Id targets) {
+Id hits(Builder& b, Loss kind, Id outputs, Id targets) {
   MIXFLOW_CHECK(classifies(kind), "mse has no accuracy");
   if (kind == Loss::bce) {
     const Id side = b.add(targets_like(b, targets, outputs), -0.5);
-    return b.mean_all(b.less(b.zeros_like(outputs), b.mul(outputs, side)));
+    return b.less(b.zeros_like(outputs), b.mul(outputs, side));
   }
   // The classes behind the label's: those with a smaller logit, and later ones with the same. All
   // others must be. A NaN is behind nothing, and nothing is behind a NaN.
@@ -87,7 +87,11 @@ Id batch_accuracy(Builder& b, Loss kind, Id outputs, Id targets) {
   const Id later = b.less(label, b.iota(dtype, shape, static_cast<int>(last)));
   const Id behind = b.add(b.less(outputs, logit), b.mul(b.equal(outputs, logit), later));
   const Id count = b.sum(behind, {last});
-  return b.mean_all(b.equal(count, b.full_like(count, static_cast<double>(shape.back() - 1))));
+  return b.equal(count, b.full_like(count, static_cast<double>(shape.back() - 1)));
+}
+
+Id batch_accuracy(Builder& b, Loss kind, Id outputs, Id targets) {
+  return b.mean_all(hits(b, kind, outputs, targets));
 }
 
 Id l2_term(Builder& b, std::span<const Id> h, std::span<const Id> w) {

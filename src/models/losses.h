@@ -30,9 +30,12 @@ Id batch_loss(Builder& b, Loss kind, Id outputs, Id targets);
 
 inline bool classifies(Loss kind) { return kind != Loss::mse; }
 
-// Share of examples whose label is the first with the largest logit, as argmax chooses it
-// (cross_entropy), or share of logits on the label's side of zero (bce; zero is on neither). An
-// example with a NaN among its logits is wrong. Not for mse.
+// 1 for each example whose label is the first with the largest logit, as argmax chooses it
+// (cross_entropy, [B]), or for each logit on the label's side of zero (bce, [B, n]; zero is on
+// neither), else 0. An example with a NaN among its logits is wrong. Not for mse.
+Id hits(Builder& b, Loss kind, Id outputs, Id targets);
+
+// The mean of `hits`.
 Id batch_accuracy(Builder& b, Loss kind, Id outputs, Id targets);
 
 // 1/2 sum_i sum(h_i w_i^2): the L2 term of the inner loss. h_i is a scalar or has the shape of w_i.

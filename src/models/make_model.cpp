@@ -11,8 +11,7 @@ std::unique_ptr<Model> make(const Config& config, std::int64_t inputs, std::int6
   if (const auto* mlp = std::get_if<MlpModel>(&config.model)) {
     return std::make_unique<Mlp>(*mlp, config.inner.loss, inputs, outputs);
   }
-  return std::make_unique<Transformer>(std::get<TransformerModel>(config.model),
-                                       config.gradient.remat.block);
+  return std::make_unique<Transformer>(std::get<TransformerModel>(config.model), config.gradient);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "models/block_sizes.h"
 #include "models/losses.h"
 #include "models/mlp.h"
 #include "ops/op_list.h"
@@ -85,28 +86,75 @@ Id split_heads(Builder& b, Id x, const TransformerModel& m) {
   return b.transpose(b.reshape(x, {shape[0], shape[1], m.heads, m.kv_size}), {0, 2, 1, 3});
 }
 
-Id attention(Builder& b, Id a, std::span<const Id> block, const Rotary& positions,
-             const TransformerModel& m, bool causal) {
-  const Shape shape = b.shape(a);
-  const std::int64_t B = shape[0], S = shape[1];
-  const auto heads = [&](Tensor weight) { return split_heads(b, b.dot(a, block[weight]), m); };
-  const Id q =
-      b.mul(turned(b, heads(wq), positions), 1 / std::sqrt(static_cast<double>(m.kv_size)));
-  const Id k = turned(b, heads(wk), positions);
+// Softmax of q k^T times v: q [.., rows, K], k and v [.., keys, K]. `first`: the position of the
+// first query, which sees the keys up to its own position, and so on; kNone: all see all.
+Id attend(Builder& b, Id q, Id k, Id v, Id first) {
   Id scores = b.dot(q, k, false, true);
-  if (causal) {
+  const Shape shape = b.shape(scores);
+  const int axis = static_cast<int>(shape.size()) - 1;
+  if (first != kNone) {
     const DType dtype = b.dtype(scores);
-    const Id visible = b.less(b.iota(dtype, {S, S}, 1), b.add(b.iota(dtype, {S, S}, 0), 1.0));
+    const Shape one(shape.end() - 2, shape.end());
+    const Id position = b.add(b.iota(dtype, one, 0), b.broadcast_to(first, one));
+    const Id visible = b.less(b.iota(dtype, one, 1), b.add(position, 1.0));
     scores = b.select(visible, scores, b.full(kMasked, dtype));
   }
-  const Id log_sum = b.broadcast(b.logsumexp(scores), {3}, b.shape(scores));
-  const Id p = b.exp(b.sub(scores, log_sum));
-  const Id mixed = b.transpose(b.dot(p, heads(wv)), {0, 2, 1, 3});
-  return b.dot(b.reshape(mixed, {B, S, m.heads * m.kv_size}), block[wo]);
+  const Id log_sum = b.broadcast(b.logsumexp(scores), {axis}, shape);
+  return b.dot(b.exp(b.sub(scores, log_sum)), v);
+}
+
+// (k, v [keys, K] | q [rows, K], position of the first query) -> [rows, K]. The body of a map: its
+// scores [rows, keys] are recomputed by each derivative and never leave it.
+GraphPtr query_block_graph(DType dtype, std::int64_t rows, std::int64_t keys, std::int64_t K,
+                           bool causal) {
+  Builder b;
+  const Id k = b.input({dtype, {keys, K}}, "k"), v = b.input({dtype, {keys, K}}, "v");
+  const Id q = b.input({dtype, {rows, K}}, "q"), first = b.input({dtype, {}}, "first");
+  return b.finish({attend(b, q, k, v, causal ? first : kNone)});
+}
+
+// (q, k, v [S, K] of one head) -> [S, K], by blocks of queries.
+GraphPtr head_graph(DType dtype, std::int64_t S, std::int64_t K, std::int64_t rows, bool causal) {
+  Builder b;
+  const Id q = b.input({dtype, {S, K}}, "q"), k = b.input({dtype, {S, K}}, "k"),
+           v = b.input({dtype, {S, K}}, "v");
+  Ids parts;
+  for (const QueryGroup& group : query_groups(S, rows, causal)) {
+    const std::int64_t queries = group.blocks * group.rows;
+    const Id part = b.slice(q, {group.first, 0}, {group.first + queries, K});
+    const Ids keys{b.slice(k, {0, 0}, {group.keys, K}), b.slice(v, {0, 0}, {group.keys, K})};
+    const Id first = b.add(b.mul(b.iota(dtype, {group.blocks}, 0), static_cast<double>(group.rows)),
+                           static_cast<double>(group.first));
+    const Ids blocks{b.reshape(part, {group.blocks, group.rows, K}), first};
+    const GraphPtr body = query_block_graph(dtype, group.rows, group.keys, K, causal);
+    parts.push_back(b.reshape(b.map(body, keys, blocks, group.blocks, 0).ys[0], {queries, K}));
+  }
+  return b.finish({parts.size() == 1 ? parts[0] : b.concat(parts, 0)});
+}
+
+Id attention(Builder& b, Id a, std::span<const Id> block, const Rotary& positions,
+             const TransformerModel& m, bool causal, std::int64_t rows) {
+  const Shape shape = b.shape(a);
+  const std::int64_t B = shape[0], S = shape[1], K = m.kv_size;
+  const auto heads = [&](Tensor weight) { return split_heads(b, b.dot(a, block[weight]), m); };
+  const Id q = b.mul(turned(b, heads(wq), positions), 1 / std::sqrt(static_cast<double>(K)));
+  const Id k = turned(b, heads(wk), positions);
+  const Id v = heads(wv);
+  Id mixed;
+  if (rows >= S) {
+    mixed = attend(b, q, k, v, causal ? b.full(0, b.dtype(q)) : kNone);
+  } else {
+    const std::int64_t n = B * m.heads;
+    const Ids each{b.reshape(q, {n, S, K}), b.reshape(k, {n, S, K}), b.reshape(v, {n, S, K})};
+    const GraphPtr body = head_graph(b.dtype(q), S, K, rows, causal);
+    mixed = b.reshape(b.map(body, {}, each, n, 0).ys[0], {B, m.heads, S, K});
+  }
+  return b.dot(b.reshape(b.transpose(mixed, {0, 2, 1, 3}), {B, S, m.heads * K}), block[wo]);
 }
 
 // (cosines, sines | h | the block's tensors) -> h
-GraphPtr block_graph(const TransformerModel& m, DType dtype, const Shape& h_shape, bool causal) {
+GraphPtr block_graph(const TransformerModel& m, DType dtype, const Shape& h_shape, bool causal,
+                     std::int64_t attention_rows) {
   Builder b;
   const std::vector<Parameter> parameters = shared_parameters(m);
   const Rotary positions{b.input({dtype, {h_shape[1], m.kv_size}}, "cosines"),
@@ -119,16 +167,39 @@ GraphPtr block_graph(const TransformerModel& m, DType dtype, const Shape& h_shap
   }
   {
     Builder::Scope scope(b, "attention");
-    h = b.add(h, attention(b, rms_norm(b, h, block[norm1]), block, positions, m, causal));
+    h = b.add(
+        h, attention(b, rms_norm(b, h, block[norm1]), block, positions, m, causal, attention_rows));
   }
   Builder::Scope scope(b, "feed-forward");
   const Id wide = b.dot(rms_norm(b, h, block[norm2]), block[w1]);
   return b.finish({b.add(h, b.dot(activate(b, Activation::gelu, wide), block[w2]))});
 }
 
+Policy::Keep block_keep(BlockKeep keep, const RematConfig& remat) {
+  switch (keep) {
+    case BlockKeep::by_block:
+      return remat.block ? Policy::Keep::carries : Policy::Keep::all;
+    case BlockKeep::inputs:
+      return Policy::Keep::carries;
+    case BlockKeep::dots:
+      return Policy::Keep::dots;
+    case BlockKeep::all:
+      return Policy::Keep::all;
+  }
+  MIXFLOW_CHECK(false, "unknown policy");
+}
+
+Policy block_policy(const RematConfig& remat) {
+  const Policy::Keep gradients = block_keep(remat.policy.gradients, remat);
+  const Policy::Keep second_order = block_keep(remat.policy.second_order, remat);
+  Policy policy{gradients, {}};
+  if (second_order != gradients) policy.differentiated = second_order;
+  return policy;
+}
+
 // The last hidden state, normalised: [B, S, d].
 Id hidden(Builder& b, std::span<const Id> theta, Id tokens, const TransformerModel& m, bool causal,
-          bool remat_block) {
+          const GradientConfig& gradient) {
   MIXFLOW_CHECK(theta.size() == kTensors, "one value per parameter expected");
   const DType dtype = b.dtype(theta[embed]);
   Id h;
@@ -142,9 +213,9 @@ Id hidden(Builder& b, std::span<const Id> theta, Id tokens, const TransformerMod
     const Rotary positions = rotary(b, dtype, shape[1], m.kv_size);
     const Ids consts{positions.cosines, positions.sines};
     const Ids carry{h};
-    const Policy policy{remat_block ? Policy::Keep::carries : Policy::Keep::all, {}};
-    h = b.scan(block_graph(m, dtype, shape, causal), consts, carry,
-               theta.subspan(norm1, w2 - norm1 + 1), m.layers, false, policy)
+    const std::int64_t rows = attention_rows(gradient.blocks, shape[1]);
+    h = b.scan(block_graph(m, dtype, shape, causal, rows), consts, carry,
+               theta.subspan(norm1, w2 - norm1 + 1), m.layers, false, block_policy(gradient.remat))
             .carry[0];
   }
   Builder::Scope scope(b, "norm");
@@ -159,8 +230,8 @@ Id window(Builder& b, Id tokens, std::int64_t first) {
 
 }  // namespace
 
-Transformer::Transformer(const TransformerModel& config, bool remat_block)
-    : config_(config), remat_block_(remat_block) {
+Transformer::Transformer(const TransformerModel& config, const GradientConfig& gradient)
+    : config_(config), gradient_(gradient) {
   parameters_ = shared_parameters(config);
   parameters_.push_back({.name = "head",
                          .shape = {config.d_model, config.vocab},
@@ -169,20 +240,59 @@ Transformer::Transformer(const TransformerModel& config, bool remat_block)
 }
 
 Id Transformer::outputs(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const {
-  const Id h = hidden(b, theta, window(b, fields[0], 0), config_, true, remat_block_);
+  const Id h = hidden(b, theta, window(b, fields[0], 0), config_, true, gradient_);
   Builder::Scope scope(b, "head");
   return b.dot(h, theta[last]);
 }
 
+namespace {
+
+// What `terms` makes of logits [rows, V] and targets [rows], one number for each row: [B S]. By
+// blocks of tokens, so that logits of all tokens exist in no pass.
+template <class Terms>
+Id by_token(Builder& b, Id h, Id head, Id targets, const BlockSizes& blocks, const Terms& terms) {
+  const Shape shape = b.shape(h);
+  const std::int64_t tokens = shape[0] * shape[1], d = shape[2], V = b.shape(head)[1];
+  h = b.reshape(h, {tokens, d});
+  targets = b.reshape(targets, {tokens});
+  const auto of_rows = [&](Builder& inner, Id weight, Id x, Id y) {
+    Builder::Scope scope(inner, "head");
+    return terms(inner, inner.dot(x, weight), y);
+  };
+  const std::int64_t rows = cross_entropy_rows(blocks, tokens, V);
+  if (rows >= tokens) return of_rows(b, head, h, targets);
+  const auto map = [&](std::int64_t first, std::int64_t n, std::int64_t size) {
+    Builder body;
+    const Id weight = body.input(b.type(head), "head");
+    const Id x = body.input({b.dtype(h), {size, d}}, "h");
+    const Id y = body.input({b.dtype(targets), {size}}, "targets");
+    const GraphPtr graph = body.finish({of_rows(body, weight, x, y)});
+    const std::int64_t end = first + n * size;
+    const Ids xs{b.reshape(b.slice(h, {first, 0}, {end, d}), {n, size, d}),
+                 b.reshape(b.slice(targets, {first}, {end}), {n, size})};
+    return b.reshape(b.map(graph, Ids{head}, xs, n, 0).ys[0], {n * size});
+  };
+  const std::int64_t n = tokens / rows, rest = tokens % rows;
+  const Id whole = map(0, n, rows);
+  return rest == 0 ? whole : b.concat(Ids{whole, map(n * rows, 1, rest)}, 0);
+}
+
+}  // namespace
+
 // [B S]
+template <class Terms>
+Id Transformer::of_tokens(Builder& b, std::span<const Id> theta, std::span<const Id> fields,
+                          const Terms& terms) const {
+  const Id h = hidden(b, theta, window(b, fields[0], 0), config_, true, gradient_);
+  Builder::Scope scope(b, "cross-entropy");
+  return by_token(b, h, theta[last], window(b, fields[0], 1), gradient_.blocks, terms);
+}
+
 Id Transformer::token_losses(Builder& b, std::span<const Id> theta,
                              std::span<const Id> fields) const {
-  const Id logits = outputs(b, theta, fields);
-  Builder::Scope scope(b, "cross-entropy");
-  const Shape shape = b.shape(logits);
-  const std::int64_t rows = shape[0] * shape[1];
-  const Id targets = b.reshape(window(b, fields[0], 1), {rows});
-  return loss_terms(b, Loss::cross_entropy, b.reshape(logits, {rows, shape[2]}), targets);
+  return of_tokens(b, theta, fields, [](Builder& inner, Id logits, Id targets) {
+    return loss_terms(inner, Loss::cross_entropy, logits, targets);
+  });
 }
 
 Id Transformer::loss(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const {
@@ -196,15 +306,13 @@ Id Transformer::example_losses(Builder& b, std::span<const Id> theta,
 }
 
 Id Transformer::accuracy(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const {
-  const Id logits = outputs(b, theta, fields);
-  const Shape shape = b.shape(logits);
-  const std::int64_t rows = shape[0] * shape[1];
-  return batch_accuracy(b, Loss::cross_entropy, b.reshape(logits, {rows, shape[2]}),
-                        b.reshape(window(b, fields[0], 1), {rows}));
+  return b.mean_all(of_tokens(b, theta, fields, [](Builder& inner, Id logits, Id targets) {
+    return hits(inner, Loss::cross_entropy, logits, targets);
+  }));
 }
 
-ScoreNetwork::ScoreNetwork(const TransformerModel& config, bool remat_block)
-    : config_(config), remat_block_(remat_block), parameters_(shared_parameters(config)) {
+ScoreNetwork::ScoreNetwork(const TransformerModel& config, const GradientConfig& gradient)
+    : config_(config), gradient_(gradient), parameters_(shared_parameters(config)) {
   parameters_.push_back({.name = "score",
                          .shape = {config.d_model},
                          .init = Init::fan_in,
@@ -213,7 +321,7 @@ ScoreNetwork::ScoreNetwork(const TransformerModel& config, bool remat_block)
 
 Id ScoreNetwork::scores(Builder& b, std::span<const Id> phi, std::span<const Id> fields) const {
   Builder::Scope scope(b, "scores");
-  const Id h = hidden(b, phi, window(b, fields[0], 0), config_, false, remat_block_);
+  const Id h = hidden(b, phi, window(b, fields[0], 0), config_, false, gradient_);
   return b.sum(b.mul(b.mean(h, {1}), phi[last]), {1});
 }
 

@@ -12,8 +12,11 @@
 // head by position * 10000^(-j / (K/2)), positions from 0. No biases. Tensors: embed [V,d],
 // blocks.{norm1,norm2} [L,d], blocks.{wq,wk,wv} [L,d,H K], blocks.wo [L,H K,d], blocks.w1 [L,d,f],
 // blocks.w2 [L,f,d], norm [d], then head [d,V] (Transformer) or score [d] (ScoreNetwork). The L
-// blocks are one scan over these stacks, so that graph size does not depend on L; `remat_block` is
-// that scan's policy: a block keeps its input alone for the backward pass.
+// blocks are one scan over these stacks, so that graph size does not depend on L; what the scan
+// keeps for the backward pass is `gradient.remat`'s choice. Attention is a map over heads and
+// blocks of queries, the output layer with its loss a map over blocks of tokens, of
+// `gradient.blocks` rows: neither scores of S x S nor logits of all tokens are ever stored, at any
+// order of differentiation.
 #pragma once
 
 #include "models/model.h"
@@ -23,7 +26,7 @@ namespace mixflow {
 // Next-token prediction. Field: tokens i32 [B, S+1]; the first S are read, the last S predicted.
 class Transformer final : public Model {
  public:
-  Transformer(const TransformerModel& config, bool remat_block);
+  Transformer(const TransformerModel& config, const GradientConfig& gradient);
 
   // Logits [B, S, V].
   Id outputs(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const override;
@@ -35,24 +38,27 @@ class Transformer final : public Model {
   bool classifies() const override { return true; }
 
  private:
+  template <class Terms>
+  Id of_tokens(Builder& b, std::span<const Id> theta, std::span<const Id> fields,
+               const Terms& terms) const;
   Id token_losses(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const;
 
   const TransformerModel config_;
-  const bool remat_block_;
+  const GradientConfig gradient_;
 };
 
 // phi(x) [B]: a score for each example of a batch, from the same network without the causal mask:
 // mean over positions of RMSNorm(h), dot `score` (DataRater, Calian et al. 2025).
 class ScoreNetwork {
  public:
-  ScoreNetwork(const TransformerModel& config, bool remat_block);
+  ScoreNetwork(const TransformerModel& config, const GradientConfig& gradient);
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
   Id scores(Builder& b, std::span<const Id> phi, std::span<const Id> fields) const;
 
  private:
   const TransformerModel config_;
-  const bool remat_block_;
+  const GradientConfig gradient_;
   std::vector<Parameter> parameters_;
 };
 

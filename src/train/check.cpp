@@ -215,29 +215,40 @@ CheckLine differences(const Config& config, const TaskSource& source, const Poin
   return line;
 }
 
-Config with(Config config, Mode mode, RematConfig remat) {
-  config.gradient.mode = mode;
-  config.gradient.remat = remat;
-  return config;
-}
-
 bool has_blocks(const Config& config) {
   return std::holds_alternative<TransformerModel>(config.model);
 }
 
 // One config per exact mode and remat choice that gives a graph of its own: steps that keep
-// everything keep the inner gradients too, and without blocks remat.block changes nothing.
-std::vector<Config> exact_variants(const Config& config) {
-  std::vector<bool> blocks{config.gradient.remat.block};
-  if (has_blocks(config)) blocks = {true, false};
-  std::vector<Config> variants;
+// everything keep the inner gradients too, and what concerns blocks changes nothing without them.
+std::vector<GradientConfig> exact_variants(const Config& config) {
+  const bool blocks = has_blocks(config);
+  std::vector<GradientConfig> variants;
+  const auto add = [&](Mode mode, RematConfig remat, BlockSizes sizes) {
+    GradientConfig gradient = config.gradient;
+    gradient.mode = mode;
+    gradient.remat = remat;
+    gradient.blocks = sizes;
+    variants.push_back(gradient);
+  };
   for (const Mode mode : {Mode::mixed, Mode::reverse}) {
     for (const auto& [step, save] :
          {std::pair{true, true}, std::pair{true, false}, std::pair{false, true}}) {
-      for (const bool block : blocks) {
-        variants.push_back(
-            with(config, mode, {.step = step, .block = block, .save_inner_grads = save}));
+      for (const bool block : {true, false}) {
+        if (!blocks && block != config.gradient.remat.block) continue;
+        add(mode, {.step = step, .block = block, .save_inner_grads = save}, config.gradient.blocks);
       }
+    }
+  }
+  if (!blocks) return variants;
+  const RematConfig remat = config.gradient.remat;
+  for (const Mode mode : {Mode::mixed, Mode::reverse}) {
+    RematConfig dots = remat;
+    dots.policy = {.gradients = BlockKeep::dots, .second_order = BlockKeep::dots};
+    add(mode, dots, config.gradient.blocks);
+    for (const BlockSizes sizes : {BlockSizes{.attention = -1, .cross_entropy = -1},
+                                   BlockSizes{.attention = 12, .cross_entropy = 20}}) {
+      add(mode, remat, sizes);
     }
   }
   return variants;
@@ -245,15 +256,26 @@ std::vector<Config> exact_variants(const Config& config) {
 
 bool same_graph(const GradientConfig& a, const GradientConfig& b) {
   return a.mode == b.mode && a.remat.step == b.remat.step && a.remat.block == b.remat.block &&
+         a.remat.policy == b.remat.policy && a.blocks == b.blocks &&
          (!a.remat.step || a.remat.save_inner_grads == b.remat.save_inner_grads);
 }
 
-std::string describe(const GradientConfig& gradient, bool with_blocks) {
+std::string describe(const GradientConfig& gradient, const GradientConfig& base, bool with_blocks) {
   const auto on_off = [](bool on) { return std::string(on ? "on" : "off"); };
   const RematConfig& remat = gradient.remat;
   std::string what = std::string(name_of(gradient.mode)) + ", remat.step " + on_off(remat.step);
-  if (with_blocks) what += ", block " + on_off(remat.block);
+  if (with_blocks && remat.policy == RematPolicy{}) what += ", block " + on_off(remat.block);
+  if (remat.policy != RematPolicy{}) {
+    what += ", keep " + std::string(name_of(remat.policy.gradients)) + " and " +
+            std::string(name_of(remat.policy.second_order));
+  }
   if (remat.step) what += ", save_inner_grads " + on_off(remat.save_inner_grads);
+  if (gradient.blocks != base.blocks) {
+    what += gradient.blocks.attention < 0
+                ? ", no blocks"
+                : ", blocks of " + std::to_string(gradient.blocks.attention) + " and " +
+                      std::to_string(gradient.blocks.cross_entropy);
+  }
   return what;
 }
 
@@ -268,13 +290,15 @@ CheckReport check(const Config& config) {
   const std::unique_ptr<TaskSource> source = make_source(config);
   const Point point(config, *source);
   CheckReport report;
-  const RematConfig remat = config.gradient.remat;
-  const Config mixed = with(config, Mode::mixed, remat);
+  Config mixed = config;
+  mixed.gradient.mode = Mode::mixed;
   const Gradient exact = gradient(mixed, *source, point, DType::f64, threads);
   const std::vector<Port> eta = build_experiment(mixed, *source, DType::f64, {}).eta;
-  for (const Config& other : exact_variants(config)) {
-    if (same_graph(other.gradient, mixed.gradient)) continue;
-    report.lines.push_back(compare(describe(other.gradient, has_blocks(config)),
+  for (const GradientConfig& variant : exact_variants(config)) {
+    if (same_graph(variant, mixed.gradient)) continue;
+    Config other = config;
+    other.gradient = variant;
+    report.lines.push_back(compare(describe(variant, config.gradient, has_blocks(config)),
                                    gradient(other, *source, point, DType::f64, threads).tensors,
                                    exact.tensors, kExactTolerance,
                                    std::numeric_limits<double>::epsilon(), eta));

@@ -29,7 +29,8 @@ class LowerMap {
       } else {
         out = b.emit_region(*node.op, in, with_lowered_body(node.attrs.region));
       }
-      for (std::size_t k = 0; k < out.size(); ++k) ids[static_cast<std::size_t>(node.out[k])] = out[k];
+      for (std::size_t k = 0; k < out.size(); ++k)
+        ids[static_cast<std::size_t>(node.out[k])] = out[k];
     }
     Ids outputs;
     for (const Id id : graph.outputs) outputs.push_back(ids[static_cast<std::size_t>(id)]);
@@ -55,7 +56,8 @@ class LowerMap {
     const GraphPtr body = run(*region->body);
     Builder b;
     const auto add_input = [&](int i) {
-      const Value& value = body->values[static_cast<std::size_t>(body->inputs[static_cast<std::size_t>(i)])];
+      const Value& value =
+          body->values[static_cast<std::size_t>(body->inputs[static_cast<std::size_t>(i)])];
       return b.input(value.type, value.name);
     };
     Ids args;

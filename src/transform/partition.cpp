@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "graph/op.h"
 #include "ops/op_list.h"
 #include "transform/liveness.h"
 
@@ -34,8 +35,9 @@ class Partition {
     }
   }
 
-  // Every forward value that a live backward node reads.
-  void keep_all() {
+  // Every forward value that a live backward node reads, or what it is made of.
+  void keep_read(bool dots_only) {
+    dots_only_ = dots_only;
     Mask live(graph_.values.size(), false);
     for (Id id : joint_.outputs) live[index(id)] = true;
     for (std::size_t i = graph_.nodes.size(); i-- > joint_.forward_nodes;) {
@@ -75,19 +77,27 @@ class Partition {
     if (graph_.producer(id) != nullptr && varying_[index(id)]) kept_[index(id)] = true;
   }
 
-  // Keeps `id`, or what it is made of if that is for free.
+  // Cheap enough to be computed again, given its operands.
+  bool recomputed(const OpDef& op) const {
+    if (!dots_only_) return op.free;
+    return !std::holds_alternative<Structural>(op.deriv) && &op != &op::k_dot &&
+           &op != &op::k_gather && &op != &op::k_scatter_add;
+  }
+
+  // Keeps `id`, or what it is made of if that is recomputed.
   void visit(Id id) {
     id = named(id);
     const Node* node = graph_.producer(id);
     if (seen_[index(id)] || node == nullptr || !varying_[index(id)]) return;
     seen_[index(id)] = true;
-    if (!node->op->free) return keep(id);
+    if (!recomputed(*node->op)) return keep(id);
     for (Id in : node->in) visit(in);
   }
 
   const Joint& joint_;
   const Graph& graph_;
   Mask varying_, kept_, seen_;
+  bool dots_only_ = false;
 };
 
 }  // namespace
@@ -100,8 +110,11 @@ Ids partition(const Joint& joint, const Policy& policy) {
     case Policy::Keep::names:
       partition.keep_names(policy.names);
       break;
+    case Policy::Keep::dots:
+      partition.keep_read(true);
+      break;
     case Policy::Keep::all:
-      partition.keep_all();
+      partition.keep_read(false);
       break;
   }
   return partition.kept();

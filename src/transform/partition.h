@@ -24,6 +24,7 @@ struct Joint {
 // in all iterations.
 //   carries  none
 //   names    what the policy names
+//   dots     what the backward pass reads, through all ops but products, lookups and loops
 //   all      what the backward pass reads, through ops that are free to recompute
 // A `named` value is kept as what it names, since either may be read.
 Ids partition(const Joint& joint, const Policy& policy);

@@ -17,9 +17,24 @@ namespace {
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
+// The graph with what its loops keep in a gradient that is differentiated.
+GraphPtr with_differentiated_policies(const GraphPtr& graph) {
+  const auto changes = [](const Node& node) {
+    return node.op == &op::k_scan && node.attrs.region->policy.differentiated.has_value();
+  };
+  if (std::ranges::none_of(graph->nodes, changes)) return graph;
+  return rebuild(*graph, [&](Builder& b, const Node& node, std::span<const Id> in) {
+    if (!changes(node)) return append_node(b, node, in);
+    auto region = std::make_shared<Region>(*node.attrs.region);
+    region->policy.keep = *region->policy.differentiated;
+    return b.emit_region(*node.op, in, std::move(region));
+  });
+}
+
 BackwardGrad make_grad(Context& context, const RegionPtr& region, const Mask& active,
                        const Mask& bars) {
-  const Graph& loss = *region->body;
+  const GraphPtr kept = with_differentiated_policies(region->body);
+  const Graph& loss = *kept;
   const std::size_t inputs = loss.inputs.size(), thetas = index(region->num_carry);
   BackwardGrad result;
   Mask directions(inputs, false);

@@ -97,7 +97,8 @@ std::vector<Source> sources(const std::vector<Feed>& feeds) {
 
 // The policy for a further derivative: values named in the forward loop are xs of the backward one.
 Policy backward_policy(const Policy& policy) {
-  return {policy.keep == Policy::Keep::all ? Policy::Keep::all : Policy::Keep::carries, {}};
+  const bool by_name = policy.keep == Policy::Keep::names;
+  return {by_name ? Policy::Keep::carries : policy.keep, {}};
 }
 
 // Outputs of the body that have a cotangent in some iteration: a carry's comes from later

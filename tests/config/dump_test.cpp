@@ -116,6 +116,12 @@ gradient:
     step: true
     block: true
     save_inner_grads: true
+    policy:
+      gradients: by_block
+      second_order: by_block
+  blocks:
+    attention: 0
+    cross_entropy: 0
   chunk: 0
   finite_difference_eps: 1.0e-05
 )");

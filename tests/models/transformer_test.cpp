@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "draw.h"
+#include "models/block_sizes.h"
 #include "ops/op_list.h"
 #include "plain_transformer.h"
 #include "transform/transform.h"
@@ -17,6 +18,17 @@ struct Case {
   TransformerModel sizes;
   std::int64_t B, S;
 };
+
+GradientConfig keeping(bool everything,
+                       BlockSizes blocks = {.attention = -1, .cross_entropy = -1}) {
+  GradientConfig gradient;
+  gradient.remat.block = !everything;
+  gradient.blocks = blocks;
+  return gradient;
+}
+
+// No blocks; a row at a time; blocks that leave a rest; blocks larger than all there is.
+const std::vector<BlockSizes> kBlocks = {{-1, -1}, {1, 1}, {2, 3}, {3, 4}, {100, 100}};
 
 // Heads wider and narrower than the model, odd sizes, one example, one token.
 const std::vector<Case> kCases = {
@@ -77,10 +89,11 @@ double mean_of(const Tensor64& values) {
 }
 
 TEST_CASE("a transformer's logits, losses and accuracy are those of plain loops") {
-  for (std::size_t c = 0; c < kCases.size(); ++c) {
-    CAPTURE(c);
+  for (std::size_t i = 0; i < kCases.size() * kBlocks.size(); ++i) {
+    CAPTURE(i);
+    const std::size_t c = i / kBlocks.size();
     const Case& of = kCases[c];
-    const Transformer model(of.sizes, true);
+    const Transformer model(of.sizes, keeping(false, kBlocks[i % kBlocks.size()]));
     const auto drawn = [&] { return Drawn(model.parameters(), of, c); };
     Tensor64 logits, losses;
     double right = 0;
@@ -107,10 +120,11 @@ TEST_CASE("a transformer's logits, losses and accuracy are those of plain loops"
 }
 
 TEST_CASE("a scoring network's scores are those of plain loops that see every position") {
-  for (std::size_t c = 0; c < kCases.size(); ++c) {
-    CAPTURE(c);
+  for (std::size_t i = 0; i < kCases.size() * kBlocks.size(); ++i) {
+    CAPTURE(i);
+    const std::size_t c = i / kBlocks.size();
     const Case& of = kCases[c];
-    const ScoreNetwork network(of.sizes, true);
+    const ScoreNetwork network(of.sizes, keeping(false, kBlocks[i % kBlocks.size()]));
     Drawn drawn(network.parameters(), of, 20 + c);
     const Tensor64 scores = drawn.evaluated(network.scores(drawn.b, drawn.theta, drawn.fields));
     PlainTransformer causal = drawn.plain;
@@ -126,7 +140,7 @@ TEST_CASE("a scoring network's scores are those of plain loops that see every po
 
 TEST_CASE("a later token changes no earlier logit, but its own and later ones") {
   const Case& of = kCases[0];
-  const Transformer model(of.sizes, true);
+  const Transformer model(of.sizes, keeping(false, {2, 2}));
   const auto logits = [&](std::size_t changed) {
     Drawn drawn(model.parameters(), of, 3);
     double& token = drawn.values.back()[changed];
@@ -154,7 +168,7 @@ TEST_CASE("a later token changes no earlier logit, but its own and later ones") 
 
 TEST_CASE("a score does not depend on the token that is predicted only, nor on other examples") {
   const Case& of = kCases[0];
-  const ScoreNetwork network(of.sizes, true);
+  const ScoreNetwork network(of.sizes, keeping(false, {2, 2}));
   const auto scores = [&](std::int64_t changed) {
     Drawn drawn(network.parameters(), of, 4);
     if (changed >= 0) {
@@ -173,7 +187,7 @@ TEST_CASE("a score does not depend on the token that is predicted only, nor on o
 TEST_CASE("a transformer names, shapes and starts its tensors as the design says") {
   const TransformerModel sizes{
       .vocab = 50, .d_model = 16, .ffw = 36, .heads = 2, .kv_size = 32, .layers = 3};
-  const Transformer model(sizes, true);
+  const Transformer model(sizes, keeping(false));
   const auto is = [](const Parameter& p, const char* name, const Shape& shape, double deviation,
                      double value) {
     CAPTURE(name);
@@ -196,7 +210,7 @@ TEST_CASE("a transformer names, shapes and starts its tensors as the design says
   is(p[9], "norm", {16}, 0, 1);
   is(p[10], "head", {16, 50}, 0.25, 0);
   CHECK(model.classifies());
-  const ScoreNetwork network(sizes, true);
+  const ScoreNetwork network(sizes, keeping(false));
   REQUIRE(network.parameters().size() == 11);
   for (std::size_t i = 0; i < 10; ++i) CHECK(network.parameters()[i].name == p[i].name);
   is(network.parameters()[10], "score", {16}, 0.25, 0);
@@ -224,8 +238,8 @@ Gradient gradient_of(const Transformer& model, const Case& of) {
 TEST_CASE("blocks that keep their input alone give the same loss and gradients by more products") {
   for (std::size_t c = 0; c < kCases.size(); ++c) {
     CAPTURE(c);
-    const Gradient kept = gradient_of(Transformer(kCases[c].sizes, false), kCases[c]),
-                   remat = gradient_of(Transformer(kCases[c].sizes, true), kCases[c]);
+    const Gradient kept = gradient_of(Transformer(kCases[c].sizes, keeping(true)), kCases[c]),
+                   remat = gradient_of(Transformer(kCases[c].sizes, keeping(false)), kCases[c]);
     REQUIRE(kept.values.size() == 12);
     REQUIRE(remat.values.size() == 12);
     for (std::size_t i = 0; i < kept.values.size(); ++i)
@@ -236,9 +250,79 @@ TEST_CASE("blocks that keep their input alone give the same loss and gradients b
   }
 }
 
+TEST_CASE("blocks of attention and of the output layer change neither loss nor gradients") {
+  for (std::size_t c = 0; c < kCases.size(); ++c) {
+    CAPTURE(c);
+    const Gradient whole = gradient_of(Transformer(kCases[c].sizes, keeping(true)), kCases[c]);
+    for (std::size_t k = 1; k < kBlocks.size(); ++k) {
+      CAPTURE(k);
+      for (const bool everything : {true, false}) {
+        const Transformer model(kCases[c].sizes, keeping(everything, kBlocks[k]));
+        const Gradient blocked = gradient_of(model, kCases[c]);
+        for (std::size_t i = 0; i < whole.values.size(); ++i)
+          check_close(blocked.values[i], whole.values[i]);
+      }
+    }
+  }
+}
+
+TEST_CASE("blocked, no scores of all positions and no logits of all tokens exist anywhere") {
+  const Case of{
+      {.vocab = 64, .d_model = 4, .ffw = 4, .heads = 2, .kv_size = 2, .layers = 2}, 2, 32};
+  const auto largest = [&](BlockSizes blocks) {
+    const Gradient gradient = gradient_of(Transformer(of.sizes, keeping(false, blocks)), of);
+    std::int64_t elements = 0;
+    const auto visit = [&](const auto& self, const Graph& graph) -> void {
+      for (const Node& node : graph.nodes) {
+        if (const Region* region = region_of(node)) self(self, *region->body);
+        for (const Id out : node.out) elements = std::max(elements, graph.type(out).elements());
+      }
+    };
+    visit(visit, *gradient.graph);
+    return elements;
+  };
+  const std::int64_t scores = 2 * 2 * 32 * 32, logits = 2 * 32 * 64;
+  CHECK(largest({-1, -1}) >= std::max(scores, logits));
+  CHECK(largest({4, 8}) <= 8 * 64);  // one block's logits
+}
+
+TEST_CASE("blocks are chosen from shapes, or are as given") {
+  const BlockSizes chosen;
+  CHECK(attention_rows(chosen, 127) == 127);
+  CHECK(attention_rows(chosen, 128) == 32);
+  CHECK(attention_rows(chosen, 256) == 64);
+  CHECK(attention_rows(chosen, 1024) == 64);
+  CHECK(attention_rows(chosen, 8192) == 32);
+  CHECK(attention_rows({.attention = 48}, 100) == 48);
+  CHECK(attention_rows({.attention = 480}, 100) == 100);
+  CHECK(attention_rows({.attention = -1}, 8192) == 8192);
+  CHECK(cross_entropy_rows(chosen, 1024, 256) == 1024);
+  CHECK(cross_entropy_rows(chosen, 2048, 32000) == 256);
+  CHECK(cross_entropy_rows(chosen, 100000, 1000) == 512);
+  CHECK(cross_entropy_rows(chosen, 100000, 1000000) == 64);
+  CHECK(cross_entropy_rows({.cross_entropy = 7}, 5, 10) == 5);
+  CHECK(cross_entropy_rows({.cross_entropy = -1}, 100000, 1000000) == 100000);
+}
+
+TEST_CASE("groups of query blocks cover all queries, and their keys reach the last of them") {
+  for (const std::int64_t S : {1, 5, 32, 100}) {
+    for (const std::int64_t rows : {1, 3, 8, 100}) {
+      for (const bool causal : {false, true}) {
+        std::int64_t next = 0;
+        for (const QueryGroup& group : query_groups(S, std::min(rows, S), causal)) {
+          CHECK(group.first == next);
+          next += group.rows * group.blocks;
+          CHECK(group.keys == (causal ? next : S));
+        }
+        CHECK(next == S);
+      }
+    }
+  }
+}
+
 TEST_CASE("a transformer's gradient is the slope of its loss") {
   const Case& of = kCases[0];
-  const Transformer model(of.sizes, true);
+  const Transformer model(of.sizes, keeping(false, {2, 2}));
   const Gradient gradient = gradient_of(model, of);
   constexpr double kStep = 1e-5;
   Draw draw(7);
@@ -262,7 +346,7 @@ TEST_CASE("the number of layers does not change the size of the graph, nor of it
   const auto nodes = [](std::int64_t layers, bool remat) {
     Case of = kCases[0];
     of.sizes.layers = layers;
-    const Transformer model(of.sizes, remat);
+    const Transformer model(of.sizes, keeping(!remat));
     Drawn drawn(model.parameters(), of, 8);
     const GraphPtr loss = drawn.b.finish({model.loss(drawn.b, drawn.theta, drawn.fields)});
     Mask active(loss->inputs.size(), true);

@@ -35,7 +35,7 @@ GraphPtr recurrent(Policy policy, bool reverse, std::int64_t n = kSteps) {
 }
 
 std::vector<Policy> policies() {
-  return {{Keep::carries, {}}, {Keep::names, {"inside"}}, {Keep::all, {}}};
+  return {{Keep::carries, {}}, {Keep::names, {"inside"}}, {Keep::dots, {}}, {Keep::all, {}}};
 }
 
 // The first node of this op at the top of the graph.
@@ -79,7 +79,8 @@ TEST_CASE("Policies choose what is kept and change no gradient") {
     CHECK_FALSE(forward_loop.reverse);
     CHECK(backward_loop.reverse);
     CHECK(backward_loop.n == kSteps);
-    CHECK(backward_loop.policy.keep == (policy.keep == Keep::all ? Keep::all : Keep::carries));
+    CHECK(backward_loop.policy.keep ==
+          (policy.keep == Keep::names ? Keep::carries : policy.keep));
     const Graph& body = *forward_loop.body;
     const std::size_t stacks = body.outputs.size() - 2;
     // The carries at each iteration's start are the body's very inputs.
@@ -102,6 +103,13 @@ TEST_CASE("Policies choose what is kept and change no gradient") {
         CHECK(carry_stacks == 2);
         CHECK(recomputed == 1);
         CHECK(recomputed_inside == 0);
+        break;
+      case Keep::dots:  // the product; the carries give the rest
+        CHECK(stacks == 3);
+        CHECK(carry_stacks == 2);
+        CHECK(recomputed == 1);
+        CHECK(recomputed_inside == 1);
+        CHECK(count_ops(*backward_loop.body, op::k_dot) == 2);
         break;
       case Keep::all:  // h for dW, the sine, its argument, the tanh
         CHECK(stacks == 4);

@@ -57,6 +57,23 @@ TEST_CASE("A value that costs nothing is recomputed from what it is made of") {
   CHECK(body.choose({}, {summed}) == Ids{body.tanh});
 }
 
+TEST_CASE("Of products and what is made of them, the products are kept") {
+  Builder b;
+  const Id h = b.input({DType::f32, {3, 3}});
+  const Id product = b.dot(h, h);
+  const Id shared = b.tanh(b.sum(product, {0}));
+  const Id looked_up = b.gather(shared, b.input({DType::i32, {3}}));
+  const Id wave = b.sin(looked_up);
+  const std::size_t forward_nodes = b.graph().nodes.size();
+  const Id bar = b.input({DType::f32, {3}});
+  const Ids read{b.mul(bar, wave)}, both{b.mul(bar, b.mul(wave, shared))};
+  const auto choose = [&](const Ids& outputs) {
+    return partition({b.graph(), forward_nodes, {}, outputs}, {Keep::dots, {}});
+  };
+  CHECK(choose(read) == Ids{looked_up});
+  CHECK(choose(both) == Ids{product, looked_up});
+}
+
 TEST_CASE("Neither inputs nor values that are equal in all iterations are kept") {
   Body body;
   const Id scaled = body.b.mul(body.bar, body.invariant);
