@@ -58,6 +58,8 @@ void add_bench(CLI::App& app, int& exit_code) {
                    "limit where that is lower")
       ->capture_default_str();
   command->add_option("--csv", o->csv, "Also write one line per repetition to this file");
+  command->add_flag("--profile", o->bench.profile,
+                    "One more meta-step of each: time and GFLOP/s by op and by node");
   command->add_flag("--quiet", o->quiet, "No progress");
   command->footer(
       "Examples:\n"

@@ -7,12 +7,13 @@
 #include "config/schema.h"
 #include "train/trainer.h"
 #include "util/error.h"
+#include "util/file.h"
 
 namespace mixflow {
 namespace {
 
 struct Options : CommonOptions {
-  std::string out;
+  std::string out, trace;
   bool resume = false;
   bool schema = false;
   bool quiet = false;
@@ -31,6 +32,9 @@ int run(const Options& o) {
   options.out = o.out.empty() ? "runs/" + config.name : o.out;
   options.resume = o.resume;
   options.progress = !o.quiet;
+  // A path that cannot be written is an error now, not after the first meta-steps.
+  if (!o.trace.empty()) write_atomically(o.trace, std::string_view());
+  options.trace = o.trace;
   const TrainSummary summary = train(config, options);
   if (o.json) {
     std::printf("%s\n", to_json(summary).c_str());
@@ -49,6 +53,9 @@ void add_train(CLI::App& app, int& exit_code) {
   command->get_option("CONFIG")->required(false);
   command->add_option("--out", o->out, "Run directory (default: runs/<name>)");
   command->add_flag("--resume", o->resume, "Continue the run in the directory, bit for bit");
+  command->add_option("--trace", o->trace,
+                      "Write the second meta-step's kernels and memory to this file, in Chrome's "
+                      "trace format");
   command->add_flag("--quiet", o->quiet, "No progress");
   command->add_flag("--schema", o->schema,
                     "Print every config key with its default (with --json: JSON Schema) and exit");

@@ -68,7 +68,8 @@ std::int64_t Executor::output_bytes(int j) const {
   return program_->graph->type(program_->graph->outputs[static_cast<std::size_t>(j)]).bytes();
 }
 
-void Executor::run() {
+void Executor::run(Trace* trace) {
+  context_->trace = trace;
   context_->measuring = !measured_;
   if (options_.checked) read_only_statics_->set_read_only(true);
   root_->run();

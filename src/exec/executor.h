@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "exec/arena.h"
+#include "exec/trace.h"
 #include "plan/program.h"
 
 namespace mixflow {
@@ -39,7 +40,8 @@ class Executor {
   std::int64_t input_bytes(int i) const;
   std::int64_t output_bytes(int j) const;
 
-  void run();
+  // `trace`: where the instructions leave their spans, or null.
+  void run(Trace* trace = nullptr);
 
   const Program& program() const { return *program_; }
   const std::shared_ptr<Arena>& arena() const { return arena_; }

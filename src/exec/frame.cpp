@@ -37,7 +37,8 @@ void fill_with_nan(std::byte* at, std::int64_t bytes) {
 // A loop with a frame per thread for its body.
 class Frame::LoopRun {
  public:
-  LoopRun(const Instr& instr, std::byte* workspace, const FrameContext& context)
+  LoopRun(const Instr& instr, std::byte* workspace, const FrameContext& context, std::size_t thread,
+          std::uint32_t depth)
       : loop_(*instr.loop),
         region_(*loop_.region),
         nc_(static_cast<std::size_t>(region_.num_consts)),
@@ -47,7 +48,8 @@ class Frame::LoopRun {
         context_(context) {
     for (int w = 0; w < loop_.threads; ++w) {
       frames_.push_back(std::make_unique<Frame>(
-          loop_.body, workspace + loop_.workspace + w * loop_.workspace_stride, context));
+          loop_.body, workspace + loop_.workspace + w * loop_.workspace_stride, context,
+          loop_.threads > 1 ? static_cast<std::size_t>(w) : thread, depth));
       current_.emplace_back(nk_);
     }
   }
@@ -176,10 +178,13 @@ class Frame::LoopRun {
       std::vector<std::byte*>(static_cast<std::size_t>(loop_.threads) * nk_);
 };
 
-Frame::Frame(BodyPtr body, std::byte* workspace, const FrameContext& context)
+Frame::Frame(BodyPtr body, std::byte* workspace, const FrameContext& context, std::size_t thread,
+             std::uint32_t depth)
     : body_(std::move(body)),
       workspace_(workspace),
       context_(context),
+      thread_(thread),
+      depth_(depth),
       inputs_(body_->graph->inputs.size()) {
   const Graph& g = *body_->graph;
   const std::size_t externals = 2 * inputs_ + g.outputs.size();
@@ -228,7 +233,9 @@ Frame::Frame(BodyPtr body, std::byte* workspace, const FrameContext& context)
     c.out = static_cast<std::uint32_t>(cells_.size());
     for (const Id out : node.out) add_cell(body_->places[static_cast<std::size_t>(out)]);
     steps_.push_back(c);
-    loops_.push_back(instr.loop ? std::make_unique<LoopRun>(instr, workspace_, context_) : nullptr);
+    loops_.push_back(
+        instr.loop ? std::make_unique<LoopRun>(instr, workspace_, context_, thread_, depth_ + 1)
+                   : nullptr);
   }
   first_.push_back(0);
   for (const auto& list : cells) {
@@ -240,7 +247,7 @@ Frame::Frame(BodyPtr body, std::byte* workspace, const FrameContext& context)
 Frame::~Frame() = default;
 
 void Frame::run() {
-  if (context_.measuring || context_.poison) {
+  if (context_.measuring || context_.poison || context_.trace != nullptr) {
     run_watched();
   } else {
     std::byte** cells = cells_.data();
@@ -261,10 +268,24 @@ void Frame::run_step(std::size_t i, std::byte** cells) {
 void Frame::run_watched() {
   if (context_.poison) fill_with_nan(workspace_, body_->workspace_bytes);
   for (std::size_t i = 0; i < steps_.size(); ++i) {
-    run_step(i, cells_.data());
+    if (context_.trace != nullptr) {
+      run_traced(i);
+    } else {
+      run_step(i, cells_.data());
+    }
     if (context_.measuring) measure(i);
     if (context_.poison) poison(body_->instrs[i]);
   }
+}
+
+void Frame::run_traced(std::size_t i) {
+  Trace::Span span{.body = body_.get(),
+                   .instr = static_cast<std::uint32_t>(i),
+                   .depth = depth_,
+                   .begin_ns = Trace::now_ns()};
+  run_step(i, cells_.data());
+  span.end_ns = Trace::now_ns();
+  context_.trace->add(thread_, span);
 }
 
 void Frame::finish() {

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "exec/trace.h"
 #include "plan/body.h"
 
 namespace mixflow {
@@ -20,11 +21,14 @@ struct FrameContext {
   bool measuring = false;
   const std::byte* arena = nullptr;
   std::int64_t arena_bytes = 0;
+  Trace* trace = nullptr;  // where every instruction leaves a span, or null
 };
 
 class Frame {
  public:
-  Frame(BodyPtr body, std::byte* workspace, const FrameContext& context);
+  // `thread` runs it, inside `depth` loops.
+  Frame(BodyPtr body, std::byte* workspace, const FrameContext& context, std::size_t thread = 0,
+        std::uint32_t depth = 0);
   ~Frame();
   Frame(const Frame&) = delete;
   Frame& operator=(const Frame&) = delete;
@@ -53,6 +57,7 @@ class Frame {
   std::byte* cell(Id value) const { return cells_[value_cell_[static_cast<std::size_t>(value)]]; }
   void run_step(std::size_t i, std::byte** cells);
   void run_watched();
+  void run_traced(std::size_t i);
   void finish();
   void poison(const Instr& instr);
   void measure(std::size_t i);
@@ -61,6 +66,8 @@ class Frame {
   const BodyPtr body_;
   std::byte* const workspace_;
   const FrameContext& context_;
+  const std::size_t thread_;
+  const std::uint32_t depth_;
   const std::size_t inputs_;
   std::vector<std::byte*> cells_;
   std::vector<std::uint32_t> first_, cell_of_;  // external -> its cells

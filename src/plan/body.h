@@ -142,7 +142,8 @@ struct Body {
   std::int64_t zeros_bytes = 0;      // largest `full(0)`, nested bodies included
   std::vector<Live> peak;            // what is alive when the workspace is fullest, largest first
   std::vector<Phase> phases;         // in the order in which they begin
-  std::int64_t flop = 0;             // of one execution
+  std::vector<std::int64_t> alive_bytes;  // of the workspace, while each of `instrs` runs
+  std::int64_t flop = 0;                  // of one execution
 };
 
 }  // namespace mixflow

@@ -48,6 +48,7 @@ BodyPtr BodyPlanner::run() {
   list_freed();
   list_peak();
   list_phases();
+  list_alive();
   return body_;
 }
 

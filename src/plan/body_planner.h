@@ -98,6 +98,7 @@ class BodyPlanner {
   // explain.cpp
   void list_peak();
   void list_phases();
+  void list_alive();
   std::int64_t alive_bytes(std::int32_t time) const;
   std::string phase_at(std::int32_t time) const;
   Place storage_place(std::int32_t storage) const;

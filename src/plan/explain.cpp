@@ -70,6 +70,24 @@ void BodyPlanner::list_peak() {
                    [](const Live& a, const Live& b) { return a.bytes > b.bytes; });
 }
 
+void BodyPlanner::list_alive() {
+  std::vector<std::int64_t> change(static_cast<std::size_t>(end_) + 2, 0);
+  for (std::size_t s = 0; s < storages_.size(); ++s) {
+    const Storage& storage = storages_[s];
+    if (pinned_[s] >= 0 || storage.end < storage.start) continue;
+    change[static_cast<std::size_t>(storage.start)] += aligned(storage.bytes);
+    change[static_cast<std::size_t>(std::min(storage.end, end_)) + 1] -= aligned(storage.bytes);
+  }
+  std::int64_t bytes = 0;
+  std::size_t instr = 0;
+  for (std::int32_t time = 0; time < end_ && instr < body_->instrs.size(); ++time) {
+    bytes += change[static_cast<std::size_t>(time)];
+    if (order_[static_cast<std::size_t>(time)] != body_->instrs[instr].node) continue;
+    body_->alive_bytes.push_back(bytes);
+    ++instr;
+  }
+}
+
 // "outer loss/layers.0 bar" -> "outer loss bar": the first part of the path, and whether it is of
 // the backward pass.
 std::string BodyPlanner::phase_at(std::int32_t time) const {

@@ -52,6 +52,12 @@ class Runner {
     for (std::int64_t i = 0; i < count; ++i) step_.run(1 + done_++ % experiment_.config.meta.steps);
     return since(start) / static_cast<double>(count);
   }
+  Profile profile(int threads) {
+    Trace trace(threads);
+    const Clock::time_point start = Clock::now();
+    step_.run(1 + done_++ % experiment_.config.meta.steps, &trace);
+    return mixflow::profile(trace, since(start));
+  }
   const StageRun& stage() const { return step_.stage(); }
 
  private:
@@ -187,6 +193,12 @@ void Bench::measure(std::span<const std::size_t> which) {
     say((which.size() == 1 ? name(which[0]) + ": repetition " : "round ") +
         std::to_string(rep + 1) + "/" + std::to_string(options_.reps) + ": " +
         format_seconds(seconds));
+  }
+  for (std::size_t r = 0; r < runners.size() && options_.profile; ++r) {
+    if (SignalGuard::stop_requested()) return;
+    BenchRow& row = report_.rows[which[r]];
+    use_threads(row.plan.threads);
+    row.profile = runners[r]->profile(row.plan.threads);
   }
 }
 

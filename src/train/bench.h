@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config/over.h"
 #include "train/planned.h"
+#include "train/profile.h"
 
 namespace mixflow {
 
@@ -20,6 +22,7 @@ struct BenchOptions {
   int reps = 5;
   int warmup = 1;  // at least so many meta-steps, and 20 ms, before the first repetition; > 0
   std::int64_t memory_limit_bytes = 0;
+  bool profile = false;  // one more meta-step of each, with a clock on every kernel
   std::function<void(const std::string&)> progress;  // lines for people, as it goes on
 };
 
@@ -37,6 +40,7 @@ struct BenchRow {
   // Of the process, had it run this combination alone: its growth from before the combination was
   // built to after its warm-up, and what it was before the first one.
   std::int64_t rss_bytes = 0;
+  std::optional<Profile> profile;
   bool has_mfu = false;  // f32: the peak is measured in that type
   double median_s() const;
   double gflops() const;  // model FLOPs over the median

@@ -30,6 +30,36 @@ double memory_ratio(const BenchRow& row, const BenchRow& first) {
          static_cast<double>(first.plan.dynamic_bytes);
 }
 
+Json profile_json(const Profile& profile) {
+  const auto lines = [](const std::vector<ProfileLine>& of) {
+    Json list = Json::array();
+    for (const ProfileLine& line : of) {
+      list.push_back({{"what", line.what},
+                      {"calls", line.calls},
+                      {"seconds", line.seconds},
+                      {"share", line.share},
+                      {"flop", line.flop},
+                      {"gflops_per_thread", line.gflops()}});
+    }
+    return list;
+  };
+  return {{"seconds", profile.seconds},
+          {"threads", profile.threads},
+          {"ops", lines(profile.kinds)},
+          {"nodes", lines(profile.nodes)}};
+}
+
+std::string profiles_text(const BenchReport& report) {
+  std::string text;
+  for (const BenchRow& row : report.rows) {
+    if (!row.profile) continue;
+    const std::string settings = to_text(row.settings);
+    text += "\n" + (settings.empty() ? "" : settings + ": ") +
+            to_text(*row.profile, matmul_peak(row.plan.threads));
+  }
+  return text;
+}
+
 Json row_json(const BenchRow& row, const BenchRow& first) {
   Json settings = Json::object();
   for (const auto& [key, value] : row.settings) settings[key] = value;
@@ -57,6 +87,7 @@ Json row_json(const BenchRow& row, const BenchRow& first) {
   json["mfu"] = row.measured && row.has_mfu ? Json(row.mfu()) : Json(nullptr);
   json["time_ratio"] = time_ratio(row, first);
   json["memory_ratio"] = memory_ratio(row, first);
+  if (row.profile) json["profile"] = profile_json(*row.profile);
   return json;
 }
 
@@ -167,7 +198,8 @@ std::string to_text(const BenchReport& report) {
          "\ntime, memory: median and dynamic bytes over the first row's; GFLOP/s: model FLOPs, "
          "nothing recomputed;\nMFU: over the matmul peak; predicted: the plan's FLOPs at that "
          "peak; measured: the arena's peak, equal to dynamic;\nRSS: of a process with this "
-         "combination alone\n";
+         "combination alone\n" +
+         profiles_text(report);
 }
 
 std::string to_csv(const BenchReport& report) {

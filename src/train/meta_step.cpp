@@ -15,7 +15,7 @@ MetaStep::MetaStep(const Experiment& experiment, const TaskSource& source, Progr
   }
 }
 
-void MetaStep::run(std::int64_t t) {
+void MetaStep::run(std::int64_t t, Trace* trace) {
   const Config& config = experiment_.config;
   const MetaConfig& meta = config.meta;
   train_.set_scalar("meta_lr", scheduled_lr(meta.schedule, meta.optimizer.lr, t, meta.steps));
@@ -29,7 +29,7 @@ void MetaStep::run(std::int64_t t) {
       from_doubles(port.type, gradient[i], train_.input(meta_grad_name(port.name)).data());
     }
   }
-  train_.run();
+  train_.run(trace);
 }
 
 }  // namespace mixflow

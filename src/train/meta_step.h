@@ -23,8 +23,8 @@ class MetaStep {
   MetaStep(const Experiment& experiment, const TaskSource& source, ProgramPtr program,
            ExecutorOptions executor = {});
 
-  // Meta-step t, from 1. The results are in stage() until the next.
-  void run(std::int64_t t);
+  // Meta-step t, from 1. The results are in stage() until the next. `trace`: see Executor::run.
+  void run(std::int64_t t, Trace* trace = nullptr);
 
   StageRun& stage() { return train_; }
   const StageRun& stage() const { return train_; }

@@ -52,7 +52,7 @@ class StageRun {
 
   // The tasks of one meta-step, straight into the data inputs.
   void fill(const TaskSource& source, Split split, std::uint64_t index, Precision precision);
-  void run() { executor_.run(); }
+  void run(Trace* trace = nullptr) { executor_.run(trace); }
 
  private:
   const Stage& stage_;

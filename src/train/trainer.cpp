@@ -16,6 +16,7 @@
 #include "train/inner_state.h"
 #include "train/loss_window.h"
 #include "train/meta_step.h"
+#include "train/profile.h"
 #include "train/progress.h"
 #include "train/run_dir.h"
 #include "train/run_log.h"
@@ -88,6 +89,7 @@ class Trainer {
   void open_files();
   void loop();
   void summarize();
+  void run_traced(std::int64_t t);
   void check_finite(std::int64_t t) const;
   void log(std::int64_t t);
   void evaluate(std::int64_t t, Split split);
@@ -194,7 +196,13 @@ void Trainer::loop() {
   logged_step_ = begin_;
   while (t < steps && !SignalGuard::stop_requested()) {
     const Clock::time_point step_start = Clock::now();
-    step_.run(++t);
+    ++t;
+    const bool traced = !options_.trace.empty() && t == std::min(begin_ + 2, steps);
+    if (traced) {
+      run_traced(t);
+    } else {
+      step_.run(t);
+    }
     steps_s_ += since(step_start);
     if (t == begin_ + 1) summary_.first_step_s = since(start_);
     check_finite(t);
@@ -249,6 +257,13 @@ void Trainer::summarize() {
   summary_.seconds = wall();
   run_dir_.write("summary.json", to_json(summary_) + "\n");
   if (!summary_.interrupted && done > 0) checkpoint(summary_.steps);
+}
+
+void Trainer::run_traced(std::int64_t t) {
+  Trace trace(threads_);
+  step_.run(t, &trace);
+  write_atomically(options_.trace, to_chrome_json(trace));
+  log_->info("trace of meta-step " + std::to_string(t) + " in " + options_.trace.string());
 }
 
 void Trainer::check_finite(std::int64_t t) const {

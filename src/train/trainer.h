@@ -14,7 +14,8 @@ namespace mixflow {
 struct TrainOptions {
   std::filesystem::path out;  // the run directory
   bool resume = false;
-  bool progress = true;  // lines on stderr
+  bool progress = true;         // lines on stderr
+  std::filesystem::path trace;  // where to write a trace of one meta-step (profile.h); empty: none
 };
 
 struct TrainSummary {
