@@ -231,6 +231,7 @@ struct RematConfig {
 // chosen from shapes (models/block_sizes.h); -1: no blocks.
 struct BlockSizes {
   std::int64_t attention = 0;      // queries
+  std::int64_t feed_forward = 0;   // tokens
   std::int64_t cross_entropy = 0;  // tokens of the output layer
   bool operator==(const BlockSizes&) const = default;
 };

@@ -434,6 +434,10 @@ std::vector<Key> block_keys() {
   keys.integer("attention", &BlockSizes::attention, -1,
                "queries per block; 0: chosen from shapes; -1: no blocks, scores of S x S")
       .in("rows");
+  keys.integer("feed_forward", &BlockSizes::feed_forward, -1,
+               "tokens per block of the feed-forward layers; 0: chosen from shapes; -1: no blocks")
+      .in("rows")
+      .also({"ffw", "mlp"});
   keys.integer("cross_entropy", &BlockSizes::cross_entropy, -1,
                "tokens per block of the output layer; 0: chosen from shapes; -1: no blocks")
       .in("rows")

@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::int64_t kUnblockedPositions = 128;
 constexpr std::int64_t kScoresBytes = std::int64_t{256} << 10;
+constexpr std::int64_t kHiddenBytes = std::int64_t{512} << 10;
 constexpr std::int64_t kUnblockedLogitsBytes = std::int64_t{8} << 20;
 constexpr std::int64_t kLogitsBytes = std::int64_t{32} << 20;
 constexpr std::int64_t kFloat = 4;
@@ -26,6 +27,13 @@ std::int64_t attention_rows(const BlockSizes& blocks, std::int64_t S) {
   if (blocks.attention > 0) return std::min(blocks.attention, S);
   if (S < kUnblockedPositions) return S;
   return power_of_two(kScoresBytes, kFloat * S, 32, S / 4);
+}
+
+std::int64_t feed_forward_rows(const BlockSizes& blocks, std::int64_t tokens, std::int64_t ffw) {
+  if (blocks.feed_forward < 0) return tokens;
+  if (blocks.feed_forward > 0) return std::min(blocks.feed_forward, tokens);
+  const std::int64_t rows = power_of_two(kHiddenBytes, kFloat * ffw, 64, 256);
+  return tokens < 4 * rows ? tokens : rows;
 }
 
 std::int64_t cross_entropy_rows(const BlockSizes& blocks, std::int64_t tokens, std::int64_t vocab) {

@@ -152,9 +152,46 @@ Id attention(Builder& b, Id a, std::span<const Id> block, const Rotary& position
   return b.dot(b.reshape(b.transpose(mixed, {0, 2, 1, 3}), {B, S, m.heads * K}), block[wo]);
 }
 
+// h + gelu(RMSNorm(h) w1) w2; h [.., d].
+Id feed_forward(Builder& b, Id h, Id gain, Id w1, Id w2) {
+  const Id wide = b.dot(rms_norm(b, h, gain), w1);
+  return b.add(h, b.dot(activate(b, Activation::gelu, wide), w2));
+}
+
+// The same by blocks of `rows` tokens, and one with what is left.
+Id feed_forward_by_blocks(Builder& b, Id h, std::span<const Id> weights, std::int64_t rows,
+                          const Policy& policy) {
+  const Shape shape = b.shape(h);
+  const std::int64_t d = shape.back(), tokens = num_elements(shape) / d;
+  if (rows >= tokens) return feed_forward(b, h, weights[0], weights[1], weights[2]);
+  const DType dtype = b.dtype(h);
+  h = b.reshape(h, {tokens, d});
+  const auto map = [&](std::int64_t first, std::int64_t n, std::int64_t size) {
+    Builder body;
+    Ids w;
+    for (const Id weight : weights) w.push_back(body.input(b.type(weight)));
+    const Id x = body.input({dtype, {size, d}}, "h");
+    Builder::Scope scope(body, "feed-forward");
+    const GraphPtr graph = body.finish({feed_forward(body, x, w[0], w[1], w[2])});
+    const Id part = b.slice(h, {first, 0}, {first + n * size, d});
+    const Ids xs{b.reshape(part, {n, size, d})};
+    return b.reshape(b.map(graph, weights, xs, n, 0, policy).ys[0], {n * size, d});
+  };
+  const std::int64_t n = tokens / rows, rest = tokens % rows;
+  const Id whole = map(0, n, rows);
+  return b.reshape(rest == 0 ? whole : b.concat(Ids{whole, map(n * rows, 1, rest)}, 0), shape);
+}
+
+// How the layers of one network are computed.
+struct Layout {
+  bool causal;
+  std::int64_t attention_rows, feed_forward_rows;
+  Policy policy;  // of blocks and of what is in them
+};
+
 // (cosines, sines | h | the block's tensors) -> h
-GraphPtr block_graph(const TransformerModel& m, DType dtype, const Shape& h_shape, bool causal,
-                     std::int64_t attention_rows) {
+GraphPtr block_graph(const TransformerModel& m, DType dtype, const Shape& h_shape,
+                     const Layout& layout) {
   Builder b;
   const std::vector<Parameter> parameters = shared_parameters(m);
   const Rotary positions{b.input({dtype, {h_shape[1], m.kv_size}}, "cosines"),
@@ -167,12 +204,12 @@ GraphPtr block_graph(const TransformerModel& m, DType dtype, const Shape& h_shap
   }
   {
     Builder::Scope scope(b, "attention");
-    h = b.add(
-        h, attention(b, rms_norm(b, h, block[norm1]), block, positions, m, causal, attention_rows));
+    h = b.add(h, attention(b, rms_norm(b, h, block[norm1]), block, positions, m, layout.causal,
+                           layout.attention_rows));
   }
   Builder::Scope scope(b, "feed-forward");
-  const Id wide = b.dot(rms_norm(b, h, block[norm2]), block[w1]);
-  return b.finish({b.add(h, b.dot(activate(b, Activation::gelu, wide), block[w2]))});
+  const Ids weights{block[norm2], block[w1], block[w2]};
+  return b.finish({feed_forward_by_blocks(b, h, weights, layout.feed_forward_rows, layout.policy)});
 }
 
 Policy::Keep block_keep(BlockKeep keep, const RematConfig& remat) {
@@ -213,9 +250,13 @@ Id hidden(Builder& b, std::span<const Id> theta, Id tokens, const TransformerMod
     const Rotary positions = rotary(b, dtype, shape[1], m.kv_size);
     const Ids consts{positions.cosines, positions.sines};
     const Ids carry{h};
-    const std::int64_t rows = attention_rows(gradient.blocks, shape[1]);
-    h = b.scan(block_graph(m, dtype, shape, causal, rows), consts, carry,
-               theta.subspan(norm1, w2 - norm1 + 1), m.layers, false, block_policy(gradient.remat))
+    const Layout layout{
+        .causal = causal,
+        .attention_rows = attention_rows(gradient.blocks, shape[1]),
+        .feed_forward_rows = feed_forward_rows(gradient.blocks, shape[0] * shape[1], m.ffw),
+        .policy = block_policy(gradient.remat)};
+    h = b.scan(block_graph(m, dtype, shape, layout), consts, carry,
+               theta.subspan(norm1, w2 - norm1 + 1), m.layers, false, layout.policy)
             .carry[0];
   }
   Builder::Scope scope(b, "norm");

@@ -136,31 +136,32 @@ Ids Builder::emit_region(const OpDef& op, std::span<const Id> in,
   return append(op, in, std::move(attrs), std::move(results));
 }
 
-Ids Builder::extend_scan(std::int32_t node, std::shared_ptr<const Region> region) {
-  Node& scan = graph_.nodes[index(node)];
-  MIXFLOW_CHECK(scan.op == &op::k_scan && region != nullptr, "only scans can be extended");
+Ids Builder::extend_loop(std::int32_t node, std::shared_ptr<const Region> region) {
+  Node& loop = graph_.nodes[index(node)];
+  MIXFLOW_CHECK((loop.op == &op::k_scan || loop.op == &op::k_map) && region != nullptr,
+                "only loops can be extended");
   std::vector<Type> types;
-  for (Id id : scan.in) types.push_back(type(id));
-  const std::vector<Type> results = infer_region(scan.op->name, types, *region);
-  MIXFLOW_CHECK(results.size() >= scan.out.size(), "an extended scan keeps its outputs");
-  for (std::size_t i = 0; i < scan.out.size(); ++i) {
-    MIXFLOW_CHECK(results[i] == type(scan.out[i]), "an extended scan keeps its outputs' types");
+  for (Id id : loop.in) types.push_back(type(id));
+  const std::vector<Type> results = infer_region(loop.op->name, types, *region);
+  MIXFLOW_CHECK(results.size() >= loop.out.size(), "an extended loop keeps its outputs");
+  for (std::size_t i = 0; i < loop.out.size(); ++i) {
+    MIXFLOW_CHECK(results[i] == type(loop.out[i]), "an extended loop keeps its outputs' types");
   }
-  // Its old self must not be found any more: an equal scan to come has fewer outputs.
-  const auto [first, last] = known_.equal_range(hash_node(scan.op, scan.in, scan.attrs));
+  // Its old self must not be found any more: an equal loop to come has fewer outputs.
+  const auto [first, last] = known_.equal_range(hash_node(loop.op, loop.in, loop.attrs));
   for (auto it = first; it != last; ++it) {
     if (it->second != node) continue;
     known_.erase(it);
     break;
   }
-  scan.attrs.region = std::move(region);
-  known_.emplace(hash_node(scan.op, scan.in, scan.attrs), node);
+  loop.attrs.region = std::move(region);
+  known_.emplace(hash_node(loop.op, loop.in, loop.attrs), node);
   Ids added;
-  for (std::size_t i = scan.out.size(); i < results.size(); ++i) {
+  for (std::size_t i = loop.out.size(); i < results.size(); ++i) {
     added.push_back(static_cast<Id>(graph_.values.size()));
     graph_.values.push_back({results[i], node, static_cast<std::int32_t>(i), {}});
   }
-  scan.out.insert(scan.out.end(), added.begin(), added.end());
+  loop.out.insert(loop.out.end(), added.begin(), added.end());
   return added;
 }
 

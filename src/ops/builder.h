@@ -37,10 +37,10 @@ class Builder {
   }
   // Appends a structural op and returns its outputs; shared only with one of the same region.
   Ids emit_region(const OpDef& op, std::span<const Id> in, std::shared_ptr<const Region> region);
-  // Gives the scan at `node` a new region whose body has more ys (outputs appended at the end) and
-  // returns the ids of the new outputs. The old outputs keep their ids. Used by vjp to save
-  // residuals.
-  Ids extend_scan(std::int32_t node, std::shared_ptr<const Region> region);
+  // Gives the scan or map at `node` a new region whose body has more ys (outputs appended at the
+  // end) and returns the ids of the new outputs. The old outputs keep their ids. Used by vjp to
+  // save residuals.
+  Ids extend_loop(std::int32_t node, std::shared_ptr<const Region> region);
   // Appends all of `graph` with its inputs bound to `args`; returns the ids of its outputs.
   Ids inline_graph(const Graph& graph, std::span<const Id> args);
   // Ends the build. Nodes that the outputs do not need are dropped; all inputs stay, in order.
@@ -144,8 +144,9 @@ class Builder {
   Loop scan(GraphPtr body, std::span<const Id> consts, std::span<const Id> carry,
             std::span<const Id> xs, std::int64_t n, bool reverse = false, Policy policy = {});
   // body: (consts, x) -> (s.., y..), the first `sums` outputs being summed over iterations, from 0.
+  // Its backward pass recomputes the body, unless the policy says otherwise.
   Loop map(GraphPtr body, std::span<const Id> consts, std::span<const Id> xs, std::int64_t n,
-           int sums);
+           int sums, Policy policy = {Policy::Keep::carries, {}});
   struct Grad {
     Id loss;
     Ids grads;

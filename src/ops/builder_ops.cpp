@@ -278,7 +278,7 @@ Builder::Loop Builder::scan(GraphPtr body, std::span<const Id> consts, std::span
 }
 
 Builder::Loop Builder::map(GraphPtr body, std::span<const Id> consts, std::span<const Id> xs,
-                           std::int64_t n, int sums) {
+                           std::int64_t n, int sums, Policy policy) {
   MIXFLOW_CHECK(sums >= 0 && index(sums) <= body->outputs.size(), "[map] more sums than outputs");
   Ids inits;
   for (int i = 0; i < sums; ++i) {
@@ -291,6 +291,7 @@ Builder::Loop Builder::map(GraphPtr body, std::span<const Id> consts, std::span<
   region->num_consts = static_cast<int>(consts.size());
   region->num_carry = sums;
   region->num_xs = static_cast<int>(xs.size());
+  region->policy = std::move(policy);
   return split(emit_region(op::k_map, joined({consts, inits, xs}), std::move(region)),
                inits.size());
 }

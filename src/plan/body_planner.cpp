@@ -11,7 +11,7 @@ namespace {
 
 // Per thread, of a parallel loop whose iterations are split over threads.
 constexpr std::int64_t kSplitWorkspaceBytes = std::int64_t{8} << 20;
-constexpr std::int64_t kSplitSumsBytes = std::int64_t{1} << 20;
+constexpr std::int64_t kSplitSumsBytes = std::int64_t{4} << 20;
 
 }  // namespace
 

@@ -246,8 +246,9 @@ std::vector<GradientConfig> exact_variants(const Config& config) {
     RematConfig dots = remat;
     dots.policy = {.gradients = BlockKeep::dots, .second_order = BlockKeep::dots};
     add(mode, dots, config.gradient.blocks);
-    for (const BlockSizes sizes : {BlockSizes{.attention = -1, .cross_entropy = -1},
-                                   BlockSizes{.attention = 12, .cross_entropy = 20}}) {
+    for (const BlockSizes sizes :
+         {BlockSizes{.attention = -1, .feed_forward = -1, .cross_entropy = -1},
+          BlockSizes{.attention = 12, .feed_forward = 16, .cross_entropy = 20}}) {
       add(mode, remat, sizes);
     }
   }

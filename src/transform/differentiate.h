@@ -40,7 +40,7 @@ struct Source {
 // each carry in `carries`, a sum for each input in `sums` | what `xs` says. Its outputs are the
 // cotangents of those carries, of those inputs, and, as stacks, of the inputs in `ys`.
 struct BackwardRegion {
-  RegionPtr forward;   // the scan extended by what the backward pass reads; null: as it was
+  RegionPtr forward;   // the loop extended by what the backward pass reads; null: as it was
   RegionPtr backward;  // null: nothing to do
   std::vector<Source> consts, xs;
   std::vector<int> carries;

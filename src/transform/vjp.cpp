@@ -114,7 +114,7 @@ class Pullback {
     if (!rule.backward) return;
     Ids outputs = node.out;
     if (rule.forward) {
-      const Ids added = b_.extend_scan(position, rule.forward);
+      const Ids added = b_.extend_loop(position, rule.forward);
       outputs.insert(outputs.end(), added.begin(), added.end());
     }
     const auto resolve = [&](const Source& source) {

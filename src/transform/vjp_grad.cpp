@@ -6,6 +6,7 @@
 // vjp, forward over reverse, for all w at once (MixFlow-MG, arXiv 2505.00793). Only the tangents
 // are kept, and with them dead code takes the primal weight gradients.
 #include <algorithm>
+#include <map>
 
 #include "ops/op_list.h"
 #include "transform/differentiate.h"
@@ -19,15 +20,25 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // The graph with what its loops keep in a gradient that is differentiated.
 GraphPtr with_differentiated_policies(const GraphPtr& graph) {
-  const auto changes = [](const Node& node) {
-    return node.op == &op::k_scan && node.attrs.region->policy.differentiated.has_value();
+  std::map<RegionPtr, RegionPtr> changed;
+  const auto changed_region = [&](const Node& node) -> RegionPtr {
+    const RegionPtr& old = node.attrs.region;
+    if (!old || (node.op != &op::k_scan && node.op != &op::k_map)) return old;
+    RegionPtr& known = changed[old];
+    if (known) return known;
+    const GraphPtr body = with_differentiated_policies(old->body);
+    known = old;
+    if (body == old->body && !old->policy.differentiated) return known;
+    auto region = std::make_shared<Region>(*old);
+    region->body = body;
+    region->policy.keep = old->policy.differentiated.value_or(old->policy.keep);
+    return known = std::move(region);
   };
+  const auto changes = [&](const Node& node) { return changed_region(node) != node.attrs.region; };
   if (std::ranges::none_of(graph->nodes, changes)) return graph;
   return rebuild(*graph, [&](Builder& b, const Node& node, std::span<const Id> in) {
-    if (!changes(node)) return append_node(b, node, in);
-    auto region = std::make_shared<Region>(*node.attrs.region);
-    region->policy.keep = *region->policy.differentiated;
-    return b.emit_region(*node.op, in, std::move(region));
+    return changes(node) ? b.emit_region(*node.op, in, changed_region(node))
+                         : append_node(b, node, in);
   });
 }
 

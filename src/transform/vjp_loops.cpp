@@ -6,9 +6,9 @@
 //        the policy keeps. The backward scan runs the other way round. It carries the carries'
 //        cotangents, sums those of the constants, and stacks those of the xs. Its body is what
 //        remains of the joint body once the kept values are inputs.
-// map    The forward map stays as it is. The backward map's sums are the cotangents of the
-//        constants, its ys those of the xs. It recomputes the body, which is what makes blocked
-//        attention linear in memory at every order.
+// map    The backward map's sums are the cotangents of the constants, its ys those of the xs. It
+//        recomputes the body, which is what makes blocked attention linear in memory at every
+//        order, but for the values that the policy keeps: the forward map gets them as ys.
 #include <algorithm>
 
 #include "ops/op_list.h"
@@ -119,7 +119,7 @@ Mask all_bars(const RegionReach& reach, const Region& region, Mask bars, const M
   return bars;
 }
 
-// The scan extended by ys for those feeds whose source is an output it has not got yet.
+// The loop extended by ys for those feeds whose source is an output it has not got yet.
 RegionPtr extended(const JointBody& joint, const RegionPtr& old, std::vector<Feed>& feeds) {
   Ids outputs = joint.out;
   bool saved = false;  // more than inputs of the body
@@ -223,7 +223,7 @@ BackwardRegion make_map(Context& context, const RegionPtr& region, const Mask& g
   Mask active = given_active;
   active.erase(active.begin() + region->num_consts,
                active.begin() + region->num_consts + region->num_carry);
-  JointBody joint(*region->body);
+  JointBody joint(*region->body, region->policy.keep == Policy::Keep::all);
   joint.pull(context, bars, active);
 
   BackwardRegion result;
@@ -237,6 +237,9 @@ BackwardRegion make_map(Context& context, const RegionPtr& region, const Mask& g
     outputs.push_back(joint.in_bars[i]);
   }
   if (outputs.empty()) return {};
+  const std::span<const Id> invariant = std::span(joint.in).first(consts);
+  const Joint split{joint.b.graph(), joint.forward_nodes, invariant, outputs};
+  for (const Id id : partition(split, region->policy)) varying.push_back({id, {Kind::output, 0}});
   for (std::size_t j = 0; j < joint.out.size(); ++j) {
     if (!bars[j]) continue;
     (j < sums ? fixed : varying).push_back({joint.out_bars[j], {Kind::bar, static_cast<int>(j)}});
@@ -247,6 +250,8 @@ BackwardRegion make_map(Context& context, const RegionPtr& region, const Mask& g
   backward->num_consts = static_cast<int>(fixed.size());
   backward->num_carry = static_cast<int>(result.sums.size());
   backward->num_xs = static_cast<int>(varying.size());
+  backward->policy = backward_policy(region->policy);
+  result.forward = extended(joint, region, varying);
   result.backward = std::move(backward);
   result.consts = sources(fixed);
   result.xs = sources(varying);

@@ -121,6 +121,7 @@ gradient:
       second_order: by_block
   blocks:
     attention: 0
+    feed_forward: 0
     cross_entropy: 0
   chunk: 0
   finite_difference_eps: 1.0e-05

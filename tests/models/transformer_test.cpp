@@ -20,7 +20,7 @@ struct Case {
 };
 
 GradientConfig keeping(bool everything,
-                       BlockSizes blocks = {.attention = -1, .cross_entropy = -1}) {
+                       BlockSizes blocks = {.attention = -1, .feed_forward = -1, .cross_entropy = -1}) {
   GradientConfig gradient;
   gradient.remat.block = !everything;
   gradient.blocks = blocks;

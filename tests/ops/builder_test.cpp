@@ -308,7 +308,7 @@ TEST_CASE("an extended scan keeps its ids, appends outputs and is not found unde
   const Id state = body.input(kRow);
   auto region = std::make_shared<Region>(*before);
   region->body = body.finish({body.add(state, state), state});
-  const Ids added = b.extend_scan(node, region);
+  const Ids added = b.extend_loop(node, region);
   REQUIRE(added.size() == 1);
   CHECK(b.shape(added[0]) == Shape{3, 3});
   CHECK(b.emit_region(op::k_scan, Ids{x}, region) == Ids{old[0], added[0]});
