@@ -11,14 +11,20 @@ import time
 import tools
 
 
+WHOLE = {"attention": -1, "feed_forward": -1, "cross_entropy": -1}  # S x S scores, logits of all tokens
+
+
 def gradient(mode, block, save_inner_grads):
-    """The paper's three techniques, each a switch; rematerialisation of inner steps is on in every experiment."""
-    return {"mode": mode, "remat": {"step": True, "block": block, "save_inner_grads": save_inner_grads}}
+    """The paper's three techniques, each a switch; rematerialisation of inner steps is on in every experiment, and
+    nothing is computed by blocks of tokens, as in the paper."""
+    remat = {"step": True, "block": block, "save_inner_grads": save_inner_grads}
+    return {"mode": mode, "remat": remat, "blocks": WHOLE}
 
 
 PLAIN = gradient("reverse", False, False)  # the baseline of (ii)
 REVERSE = gradient("reverse", True, True)  # the baseline of (i): all but the mode
 MIXED = gradient("mixed", True, True)  # all three techniques
+BLOCKED = {"mode": "mixed", "remat": MIXED["remat"]}  # (iii): and attention, feed-forward, output layer by blocks
 VARIANTS = {"plain reverse": PLAIN, "reverse": REVERSE, "mixed": MIXED}
 
 ADAM = {"kind": "adam", "lr": 1e-3}

@@ -12,12 +12,12 @@ RUN = (44, 90, 278)
 
 
 def plan_ladder(lab):
-    variants = lab_.VARIANTS.values()
+    variants = [*lab_.VARIANTS.values(), lab_.BLOCKED]
     plans = iter(
         lab.plan([lab_.experiment(lab_.sized(f"{m}M"), T, B, S, variant) for m in MILLIONS for variant in variants])
     )
     rows = []
-    for millions, plain, reverse, mixed in zip(MILLIONS, plans, plans, plans):
+    for millions, plain, reverse, mixed, blocked in zip(MILLIONS, plans, plans, plans, plans):
         rows.append(
             {
                 "size": millions,
@@ -26,8 +26,10 @@ def plan_ladder(lab):
                 "plain_reverse_bytes": plain["dynamic_bytes"],
                 "reverse_bytes": reverse["dynamic_bytes"],
                 "mixed_bytes": mixed["dynamic_bytes"],
+                "blocked_bytes": blocked["dynamic_bytes"],
                 "ratio_i": reverse["dynamic_bytes"] / mixed["dynamic_bytes"],
                 "ratio_ii": plain["dynamic_bytes"] / mixed["dynamic_bytes"],
+                "ratio_iii": plain["dynamic_bytes"] / blocked["dynamic_bytes"],
                 "mixed_flop": mixed["flop"],
                 "flop_ratio_i": reverse["flop"] / mixed["flop"],
                 "predicted_s": mixed["predicted_s"],
@@ -41,7 +43,7 @@ def run_ladder(lab, run_S, seconds_):
     """One repetition after one warm-up of each size, mixed with all techniques."""
     budget = lab_.Budget(seconds_)
     sizes = RUN[:1] if lab.quick else RUN
-    configs = [lab_.experiment(lab_.sized(f"{m}M"), T, 1, run_S, lab_.MIXED) for m in sizes]
+    configs = [lab_.experiment(lab_.sized(f"{m}M"), T, 1, run_S, lab_.BLOCKED) for m in sizes]
     rows, gflops = [], 0.25 * lab.matmul_gflops
     for millions, config, plan in zip(sizes, configs, lab.plan(configs)):
         fits = 2 * plan["flop"] / (gflops * 1e9) <= budget.left()
@@ -62,7 +64,7 @@ def run_ladder(lab, run_S, seconds_):
 
 def run(lab, out):
     section = Section(out, "ladder", "4. The ladder of sizes, 44M to 16B")
-    section.text(f"Task maml, B {B}, S {S}, T {T}, V 32000, Adam inside; (i) and (ii) as in the sweep.")
+    section.text(f"Task maml, B {B}, S {S}, T {T}, V 32000, Adam inside; (i), (ii) and (iii) as in the sweep.")
     rows = plan_ladder(lab)
     section.table(
         "ladder",
@@ -73,9 +75,11 @@ def run(lab, out):
             "plain_reverse_bytes": ("plain reverse, dynamic", size),
             "reverse_bytes": ("reverse, all remat", size),
             "mixed_bytes": ("mixed, all remat", size),
+            "blocked_bytes": ("by blocks", size),
             "ratio_i": ("(i)", ratio),
             "ratio_ii": ("(ii)", ratio),
             "less_ii": ("(ii)", less),
+            "ratio_iii": ("(iii)", ratio),
             "predicted_s": ("mixed, time at the matmul peak", seconds),
         },
         f"Planned; {len(SHOWN)} of {len(rows)} sizes, all of them are in the file",
@@ -95,7 +99,7 @@ def run(lab, out):
             "median_s": ("time per meta-step", seconds),
             "reason": ("not measured", str),
         },
-        f"Run at B 1, S {run_S}, T {T}, mixed with all techniques, once after a warm-up",
+        f"Run at B 1, S {run_S}, T {T}, mixed with all techniques, by blocks, once after a warm-up",
     )
     fig, (memory, ratios) = axes(8, 3, 2)
     parameters = [row["parameters"] for row in rows]
@@ -103,10 +107,11 @@ def run(lab, out):
         ("plain_reverse_bytes", "plain reverse"),
         ("reverse_bytes", "reverse, all remat"),
         ("mixed_bytes", "mixed, all remat"),
+        ("blocked_bytes", "by blocks"),
     ):
         memory.plot(parameters, [row[key] / 2**30 for row in rows], ".-", label=name)
     memory.set(xscale="log", yscale="log", xlabel="parameters", ylabel="dynamic memory, GiB")
-    for key, name in (("ratio_i", "(i)"), ("ratio_ii", "(ii)")):
+    for key, name in (("ratio_i", "(i)"), ("ratio_ii", "(ii)"), ("ratio_iii", "(iii)")):
         ratios.plot(parameters, [row[key] for row in rows], ".-", label=name)
     ratios.set(xscale="log", xlabel="parameters", ylabel="baseline over mixed")
     memory.legend()

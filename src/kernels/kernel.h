@@ -15,6 +15,9 @@ enum class TileOp : std::uint8_t {
   add, sub, mul, div, max, min, pow, less, equal,
   // ternary
   select,
+  // two binary ops in one pass: a b + c, a b - c, c - a b, a b c, (a + b) c, (a - b) c, a + b + c, (a - b) + c. Made
+  // by the compiler of fused kernels from pairs of ops; no graph op has them.
+  mul_add, mul_sub, sub_mul, mul_mul, sum_mul, diff_mul, add_add, diff_add,
   // sources
   full, iota,
   // shape changes inside the tile

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 
 #undef HWY_TARGET_INCLUDE
@@ -102,6 +103,23 @@ void run_select(float* dst, const float* a, const float* b, const float* c, std:
   }
 }
 
+template <class Op, bool kSplatX, bool kSplatY, bool kSplatZ>
+void run_ternary(float* dst, const float* a, const float* b, const float* c, std::size_t n) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(d);
+  const Operand<kSplatX> x(d, a);
+  const Operand<kSplatY> y(d, b);
+  const Operand<kSplatZ> z(d, c);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    hn::StoreU(Op::apply(d, x.load(d, i), y.load(d, i), z.load(d, i)), d, dst + i);
+  }
+  if (i == n) return;
+  const std::size_t rest = n - i;
+  store_tail(d, Op::apply(d, x.tail(d, i, rest), y.tail(d, i, rest), z.tail(d, i, rest)), dst + i,
+             rest);
+}
+
 // std::pow by element: powers of tensors are rare (bias corrections, schedules), their accuracy
 // matters.
 template <bool kSplatX, bool kSplatY>
@@ -118,6 +136,10 @@ void run_pow(float* dst, const float* a, const float* b, const float*, std::size
 #define MIXFLOW_BINARY(name, expression)                                             \
   struct name {                                                                      \
     static HWY_INLINE V apply([[maybe_unused]] D d, V x, V y) { return expression; } \
+  };
+#define MIXFLOW_TERNARY(name, expression)                                                 \
+  struct name {                                                                           \
+    static HWY_INLINE V apply([[maybe_unused]] D d, V x, V y, V z) { return expression; } \
   };
 HWY_INLINE V one(D d) { return hn::Set(d, 1.0f); }
 
@@ -147,7 +169,16 @@ MIXFLOW_BINARY(MaxOp, hn::IfThenElse(hn::Lt(x, y), y, x))
 MIXFLOW_BINARY(MinOp, hn::IfThenElse(hn::Lt(y, x), y, x))
 MIXFLOW_BINARY(LessOp, hn::IfThenElseZero(hn::Lt(x, y), one(d)))
 MIXFLOW_BINARY(EqualOp, hn::IfThenElseZero(hn::Eq(x, y), one(d)))
+MIXFLOW_TERNARY(MulAddOp, hn::MulAdd(x, y, z))
+MIXFLOW_TERNARY(MulSubOp, hn::MulSub(x, y, z))
+MIXFLOW_TERNARY(SubMulOp, hn::NegMulAdd(x, y, z))
+MIXFLOW_TERNARY(MulMulOp, hn::Mul(hn::Mul(x, y), z))
+MIXFLOW_TERNARY(SumMulOp, hn::Mul(hn::Add(x, y), z))
+MIXFLOW_TERNARY(DiffMulOp, hn::Mul(hn::Sub(x, y), z))
+MIXFLOW_TERNARY(AddAddOp, hn::Add(hn::Add(x, y), z))
+MIXFLOW_TERNARY(DiffAddOp, hn::Add(hn::Sub(x, y), z))
 
+#undef MIXFLOW_TERNARY
 #undef MIXFLOW_UNARY
 #undef MIXFLOW_BINARY
 
@@ -161,6 +192,16 @@ TileFn binary_fn(unsigned splats) {
   if (splats == kSplatNone) return run_binary<Op, false, false>;
   if (splats == kSplatA) return run_binary<Op, true, false>;
   return splats == kSplatB ? run_binary<Op, false, true> : nullptr;
+}
+
+template <class Op>
+TileFn ternary_fn(unsigned splats) {
+  static constexpr TileFn kFns[] = {
+      run_ternary<Op, false, false, false>, run_ternary<Op, true, false, false>,
+      run_ternary<Op, false, true, false>,  run_ternary<Op, true, true, false>,
+      run_ternary<Op, false, false, true>,  run_ternary<Op, true, false, true>,
+      run_ternary<Op, false, true, true>};
+  return splats < std::size(kFns) ? kFns[splats] : nullptr;
 }
 
 TileFn pow_fn(unsigned splats) {
@@ -232,6 +273,22 @@ TileFn find_tile_fn(TileOp op, unsigned splats) {
       return pow_fn(splats);
     case TileOp::select:
       return select_fn(splats);
+    case TileOp::mul_add:
+      return ternary_fn<MulAddOp>(splats);
+    case TileOp::mul_sub:
+      return ternary_fn<MulSubOp>(splats);
+    case TileOp::sub_mul:
+      return ternary_fn<SubMulOp>(splats);
+    case TileOp::mul_mul:
+      return ternary_fn<MulMulOp>(splats);
+    case TileOp::sum_mul:
+      return ternary_fn<SumMulOp>(splats);
+    case TileOp::diff_mul:
+      return ternary_fn<DiffMulOp>(splats);
+    case TileOp::add_add:
+      return ternary_fn<AddAddOp>(splats);
+    case TileOp::diff_add:
+      return ternary_fn<DiffAddOp>(splats);
     default:
       return nullptr;
   }

@@ -21,7 +21,8 @@ using TileFn = void (*)(float* dst, const float* a, const float* b, const float*
 enum Splat : unsigned { kSplatNone = 0, kSplatA = 1, kSplatB = 2, kSplatC = 4 };
 
 // The function of an elementwise op, or null if there is none for these splats: unary ops take none
-// (copy may splat: it then fills), binary ops one of the two, select b and c in any combination.
+// (copy may splat: it then fills), binary ops one of the two, select b and c in any combination,
+// the other ternary ops all but all three.
 TileFn tile_fn(TileOp op, unsigned splats);
 
 // A tile of `rows` dense rows of `cols` floats, against one float per row or one row. dst and src

@@ -111,6 +111,69 @@ void find_needed(TileSpace& space) {
   }
 }
 
+struct Pair {
+  TileOp first, second;
+  bool swapped;  // the first op's result is the second's right operand
+  TileOp both;
+};
+constexpr Pair kPairs[] = {
+    {TileOp::mul, TileOp::add, false, TileOp::mul_add},
+    {TileOp::mul, TileOp::add, true, TileOp::mul_add},
+    {TileOp::mul, TileOp::sub, false, TileOp::mul_sub},
+    {TileOp::mul, TileOp::sub, true, TileOp::sub_mul},
+    {TileOp::mul, TileOp::mul, false, TileOp::mul_mul},
+    {TileOp::mul, TileOp::mul, true, TileOp::mul_mul},
+    {TileOp::add, TileOp::mul, false, TileOp::sum_mul},
+    {TileOp::add, TileOp::mul, true, TileOp::sum_mul},
+    {TileOp::sub, TileOp::mul, false, TileOp::diff_mul},
+    {TileOp::sub, TileOp::mul, true, TileOp::diff_mul},
+    {TileOp::add, TileOp::add, false, TileOp::add_add},
+    {TileOp::add, TileOp::add, true, TileOp::add_add},
+    {TileOp::sub, TileOp::add, false, TileOp::diff_add},
+    {TileOp::sub, TileOp::add, true, TileOp::diff_add},
+};
+
+// An arithmetic op whose result only the next one reads becomes one op with it: a pass over the
+// tile costs more in loads and stores than in arithmetic.
+void pair_instrs(TileSpace& space) {
+  const std::size_t operands = space.operands.size();
+  std::vector<int> uses(space.values.size(), 0);
+  for (std::size_t i = 0; i < space.instrs.size(); ++i) {
+    if (!space.values[operands + i].needed) continue;
+    for (const std::int32_t in : {space.instrs[i].a, space.instrs[i].b, space.instrs[i].c}) {
+      if (in >= 0) ++uses[static_cast<std::size_t>(in)];
+    }
+  }
+  for (const auto& output : space.outputs) ++uses[static_cast<std::size_t>(output.value)];
+  // As a product: of itself, for a square.
+  const auto arithmetic = [](FusedSpec::Instr instr) {
+    if (instr.op == TileOp::square) {
+      instr.op = TileOp::mul;
+      instr.b = instr.a;
+    }
+    return instr;
+  };
+  for (std::size_t i = 0; i < space.instrs.size(); ++i) {
+    FusedSpec::Instr& second = space.instrs[i];
+    const TileValue& value = space.values[operands + i];
+    if (!value.needed || value.level != TileLevel::element || second.b < 0) continue;
+    for (const bool swapped : {false, true}) {
+      const std::int32_t inner = swapped ? second.b : second.a;
+      if (space.is_operand(inner) || uses[static_cast<std::size_t>(inner)] != 1) continue;
+      if (space.value(inner).level != TileLevel::element) continue;
+      const FusedSpec::Instr first = arithmetic(space.instr(inner));
+      const auto* pair = std::ranges::find_if(kPairs, [&](const Pair& p) {
+        return p.first == first.op && p.second == second.op && p.swapped == swapped;
+      });
+      if (pair == std::end(kPairs)) continue;
+      second = {.op = pair->both, .a = first.a, .b = first.b, .c = swapped ? second.a : second.b};
+      break;
+    }
+  }
+  for (TileValue& value : space.values) value.needed = false;
+  find_needed(space);
+}
+
 }  // namespace
 
 TileSpace make_tile_space(const FusedSpec& spec) {
@@ -136,6 +199,7 @@ TileSpace make_tile_space(const FusedSpec& spec) {
   find_row_sums(space);
   find_values(space);
   find_needed(space);
+  pair_instrs(space);
   return space;
 }
 

@@ -20,7 +20,8 @@ struct Case {
 };
 
 GradientConfig keeping(bool everything,
-                       BlockSizes blocks = {.attention = -1, .feed_forward = -1, .cross_entropy = -1}) {
+                       BlockSizes blocks = {
+                           .attention = -1, .feed_forward = -1, .cross_entropy = -1}) {
   GradientConfig gradient;
   gradient.remat.block = !everything;
   gradient.blocks = blocks;
@@ -28,7 +29,8 @@ GradientConfig keeping(bool everything,
 }
 
 // No blocks; a row at a time; blocks that leave a rest; blocks larger than all there is.
-const std::vector<BlockSizes> kBlocks = {{-1, -1}, {1, 1}, {2, 3}, {3, 4}, {100, 100}};
+const std::vector<BlockSizes> kBlocks = {
+    {-1, -1, -1}, {1, 1, 1}, {2, 4, 3}, {3, 2, 4}, {100, 100, 100}};
 
 // Heads wider and narrower than the model, odd sizes, one example, one token.
 const std::vector<Case> kCases = {
@@ -140,7 +142,7 @@ TEST_CASE("a scoring network's scores are those of plain loops that see every po
 
 TEST_CASE("a later token changes no earlier logit, but its own and later ones") {
   const Case& of = kCases[0];
-  const Transformer model(of.sizes, keeping(false, {2, 2}));
+  const Transformer model(of.sizes, keeping(false, {2, 2, 2}));
   const auto logits = [&](std::size_t changed) {
     Drawn drawn(model.parameters(), of, 3);
     double& token = drawn.values.back()[changed];
@@ -168,7 +170,7 @@ TEST_CASE("a later token changes no earlier logit, but its own and later ones") 
 
 TEST_CASE("a score does not depend on the token that is predicted only, nor on other examples") {
   const Case& of = kCases[0];
-  const ScoreNetwork network(of.sizes, keeping(false, {2, 2}));
+  const ScoreNetwork network(of.sizes, keeping(false, {2, 2, 2}));
   const auto scores = [&](std::int64_t changed) {
     Drawn drawn(network.parameters(), of, 4);
     if (changed >= 0) {
@@ -282,8 +284,8 @@ TEST_CASE("blocked, no scores of all positions and no logits of all tokens exist
     return elements;
   };
   const std::int64_t scores = 2 * 2 * 32 * 32, logits = 2 * 32 * 64;
-  CHECK(largest({-1, -1}) >= std::max(scores, logits));
-  CHECK(largest({4, 8}) <= 8 * 64);  // one block's logits
+  CHECK(largest({-1, -1, -1}) >= std::max(scores, logits));
+  CHECK(largest({4, 8, 8}) <= 8 * 64);  // one block's logits
 }
 
 TEST_CASE("blocks are chosen from shapes, or are as given") {
@@ -296,6 +298,12 @@ TEST_CASE("blocks are chosen from shapes, or are as given") {
   CHECK(attention_rows({.attention = 48}, 100) == 48);
   CHECK(attention_rows({.attention = 480}, 100) == 100);
   CHECK(attention_rows({.attention = -1}, 8192) == 8192);
+  CHECK(feed_forward_rows(chosen, 1024, 1024) == 128);
+  CHECK(feed_forward_rows(chosen, 2048, 2048) == 64);
+  CHECK(feed_forward_rows(chosen, 100000, 100) == 256);
+  CHECK(feed_forward_rows(chosen, 255, 2048) == 255);
+  CHECK(feed_forward_rows({.feed_forward = 7}, 5, 10) == 5);
+  CHECK(feed_forward_rows({.feed_forward = -1}, 5000, 10) == 5000);
   CHECK(cross_entropy_rows(chosen, 1024, 256) == 1024);
   CHECK(cross_entropy_rows(chosen, 2048, 32000) == 256);
   CHECK(cross_entropy_rows(chosen, 100000, 1000) == 512);
@@ -322,7 +330,7 @@ TEST_CASE("groups of query blocks cover all queries, and their keys reach the la
 
 TEST_CASE("a transformer's gradient is the slope of its loss") {
   const Case& of = kCases[0];
-  const Transformer model(of.sizes, keeping(false, {2, 2}));
+  const Transformer model(of.sizes, keeping(false, {2, 2, 2}));
   const Gradient gradient = gradient_of(model, of);
   constexpr double kStep = 1e-5;
   Draw draw(7);
