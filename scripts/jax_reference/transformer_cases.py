@@ -42,7 +42,8 @@ def cases(directory):
     sgd = {"kind": "sgd", "lr": 0.2}
     momentum = {"kind": "momentum", "lr": 0.05, "momentum": 0.8}
     adam = {"kind": "adam", "lr": 0.01}
-    return {
+    blocks = {"attention": 2, "feed_forward": 3, "cross_entropy": 4}
+    all_cases = {
         "adam maml, T 1": case(small, random_tokens(6, 3), 1, adam, [init]),
         "adam maml, 3 layers, 1 head, T 4": case(one_head, random_tokens(5, 2), 4, adam, [init]),
         "sgd maml, 3 heads, B 1, T 3": case(three_heads, random_tokens(7, 1), 3, sgd, [init], 2),
@@ -77,3 +78,7 @@ def cases(directory):
             deep, random_tokens(5, 3), 4, adam, [init, rates, weights(scorer)], 2
         ),
     }  # fmt: skip
+    # Every second one by blocks of a few rows, which leave a rest.
+    for config in list(all_cases.values())[::2]:
+        config["gradient"] = {"blocks": blocks}
+    return all_cases

@@ -22,6 +22,19 @@ namespace {
   throw UserError(origin(config, path) + ": " + message);
 }
 
+// --- gradient ------------------------------------------------------------------------
+
+void check_preset(const Config& config) {
+  const RematPolicy& policy = config.gradient.remat.policy;
+  const bool open =
+      policy.gradients == BlockKeep::by_block || policy.second_order == BlockKeep::by_block;
+  const std::string block = "gradient.remat.block";
+  if (config.gradient.preset == Preset::none || !open || !config.origins.contains(block)) return;
+  fail(config, block,
+       "gradient.preset is " + std::string(name_of(config.gradient.preset)) +
+           ", which says what blocks keep; remove one of the two");
+}
+
 // --- models --------------------------------------------------------------------------
 
 void resolve_transformer(const Config& config, TransformerModel& model, const std::string& path) {
@@ -429,6 +442,7 @@ void check_relations(Config& config) {
   if (const auto* episodes = std::get_if<EpisodesData>(&config.data.source)) {
     check_episodes(config, *episodes);
   }
+  check_preset(config);
   check_loss(config);
   check_lengths(config);
   check_meta_parameters(config);

@@ -236,8 +236,18 @@ struct BlockSizes {
   bool operator==(const BlockSizes&) const = default;
 };
 
+// Operating points between memory and time: what blocks keep in gradients, and where mixed mode
+// differentiates them. Where remat.policy says something, that counts.
+enum class Preset : std::uint8_t {
+  none,
+  smallest,  // their inputs, in both
+  balanced,  // the results of products in gradients, which memory rarely notices
+  fastest,   // the results of products in both
+};
+
 struct GradientConfig {
   Mode mode = Mode::mixed;
+  Preset preset = Preset::none;
   RematConfig remat;
   BlockSizes blocks;
   double finite_difference_eps = 1e-5;  // relative step, central differences

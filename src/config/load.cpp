@@ -198,8 +198,18 @@ void resolve_paths(Config& config) {
   }
 }
 
+void resolve_preset(GradientConfig& gradient) {
+  if (gradient.preset == Preset::none) return;
+  const auto set = [](BlockKeep& keep, bool dots) {
+    if (keep == BlockKeep::by_block) keep = dots ? BlockKeep::dots : BlockKeep::inputs;
+  };
+  set(gradient.remat.policy.gradients, gradient.preset != Preset::smallest);
+  set(gradient.remat.policy.second_order, gradient.preset == Preset::fastest);
+}
+
 // Derived defaults: those that depend on other keys.
 void resolve_defaults(Config& config) {
+  resolve_preset(config.gradient);
   if (config.meta.eval.steps.empty()) config.meta.eval.steps = {0, config.inner.steps};
   for (const MetaParameter& parameter : config.meta.parameters) {
     const bool starts_term = parameter.kind == MetaKind::l2 && !config.inner.l2;

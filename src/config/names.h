@@ -56,6 +56,10 @@ struct EnumNames<ScheduleKind> {
   static constexpr std::string_view names[] = {"constant", "cosine", "step"};
 };
 template <>
+struct EnumNames<Preset> {
+  static constexpr std::string_view names[] = {"none", "smallest", "balanced", "fastest"};
+};
+template <>
 struct EnumNames<BlockKeep> {
   static constexpr std::string_view names[] = {"by_block", "inputs", "dots", "all"};
 };

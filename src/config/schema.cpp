@@ -449,6 +449,9 @@ std::vector<Key> gradient_keys() {
   Keys<GradientConfig> keys;
   keys.choice("mode", &GradientConfig::mode, "how the meta-gradient is computed")
       .also({"kind", "estimator"});
+  keys.choice("preset", &GradientConfig::preset,
+              "an operating point between memory and time: sets what remat.policy leaves open")
+      .also({"point", "profile"});
   keys.section("remat", &GradientConfig::remat, remat_keys(), "what is recomputed, not kept")
       .also({"rematerialisation", "rematerialization", "checkpointing"});
   keys.section("blocks", &GradientConfig::blocks, block_keys(),

@@ -18,6 +18,31 @@ const Args kGrid = {"--over", "inner.steps=1,2", "--over", "gradient.mode=revers
 
 }  // namespace
 
+TEST_CASE("bench --profile says where one more meta-step spent its time, op by op") {
+  const TemporaryDirectory directory;
+  const Args args = bench({"--profile", "-s", "threads=2"});
+  const auto json = json_of(mixflow::mixflow(args + Args{"--json"}, directory.path));
+  const nlohmann::json& profile = json.at("rows")[0].at("profile");
+  CHECK(profile.at("threads") == 2);
+  const double seconds = profile.at("seconds");
+  CHECK(seconds > 0);
+  double share = 0, flop = 0;
+  Args ops;
+  for (const nlohmann::json& line : profile.at("ops")) {
+    ops.push_back(line.at("what"));
+    share += line.at("share").get<double>();
+    flop += line.at("flop").get<double>();
+    CHECK(line.at("seconds").get<double>() ==
+          doctest::Approx(line.at("share").get<double>() * 2 * seconds));
+  }
+  CHECK(share == doctest::Approx(1));
+  CHECK(flop == doctest::Approx(json.at("rows")[0].at("flop").get<double>()));
+  CHECK(std::ranges::find(ops, "dot_sum") != ops.end());
+  CHECK(std::ranges::find(ops, "idle") != ops.end());
+  const Outcome text = mixflow::mixflow(args, directory.path);
+  CHECK(has(text.out, "of peak"));
+}
+
 TEST_CASE("bench measures every combination: planned bytes are measured, ratios are to the first") {
   const TemporaryDirectory directory;
   const Outcome outcome = mixflow::mixflow(bench(kGrid + Args{"--json"}), directory.path);

@@ -112,6 +112,7 @@ meta:
   checkpoint_every: 1000
 gradient:
   mode: mixed
+  preset: none
   remat:
     step: true
     block: true

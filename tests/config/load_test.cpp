@@ -89,6 +89,27 @@ TEST_CASE("a learned l2 term may take its start from the meta-parameter") {
   CHECK(config.inner.l2 == 0.5);
 }
 
+TEST_CASE("a preset sets what blocks keep, but not where the policy says it") {
+  const auto policy = [](const std::string& gradient) {
+    const Config config = parse_config(
+        "data: {kind: random_tokens, sequence: 8, batch: 2}\n"
+        "model: {kind: transformer, vocab: 11, d_model: 4, ffw: 4, heads: 1, kv_size: 2, layers: "
+        "1}\n"
+        "meta: {parameters: [{kind: init}]}\n"
+        "gradient: " +
+            gradient + "\n",
+        "c.yaml");
+    return config.gradient.remat.policy;
+  };
+  using enum BlockKeep;
+  CHECK(policy("{}") == RematPolicy{by_block, by_block});
+  CHECK(policy("{preset: smallest}") == RematPolicy{inputs, inputs});
+  CHECK(policy("{preset: balanced}") == RematPolicy{dots, inputs});
+  CHECK(policy("{preset: fastest}") == RematPolicy{dots, dots});
+  CHECK(policy("{preset: fastest, remat: {policy: {second_order: all}}}") ==
+        RematPolicy{dots, all});
+}
+
 TEST_CASE("anchors, aliases and merge keys stand for what they name") {
   const Config config = parse_config(
       "inner: {optimizer: &adam {kind: adam, beta1: 0.8}}\n"

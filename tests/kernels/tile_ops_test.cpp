@@ -99,6 +99,18 @@ TEST_CASE("functions end as their limits say at infinities, zeros and beyond the
   CHECK(run_one(TileOp::pow, 2, -0.5f) == std::pow(2.0f, -0.5f));
 }
 
+TEST_CASE("two ops in one pass are those two ops") {
+  const float a = 3, b = 5, c = 7;  // small whole numbers: exact in any order
+  CHECK(run_one(TileOp::mul_add, a, b, c) == a * b + c);
+  CHECK(run_one(TileOp::mul_sub, a, b, c) == a * b - c);
+  CHECK(run_one(TileOp::sub_mul, a, b, c) == c - a * b);
+  CHECK(run_one(TileOp::mul_mul, a, b, c) == a * b * c);
+  CHECK(run_one(TileOp::sum_mul, a, b, c) == (a + b) * c);
+  CHECK(run_one(TileOp::diff_mul, a, b, c) == (a - b) * c);
+  CHECK(run_one(TileOp::add_add, a, b, c) == a + b + c);
+  CHECK(run_one(TileOp::diff_add, a, b, c) == a - b + c);
+}
+
 TEST_CASE("a NaN stays a NaN in every op of one operand but masks") {
   for (const TileOp op :
        {TileOp::copy, TileOp::neg, TileOp::exp, TileOp::log, TileOp::sqrt, TileOp::rsqrt,
@@ -115,7 +127,7 @@ TEST_CASE("an element's bits depend neither on its place in the tile nor on runn
   std::vector<float> a(70), b(70), c(70);
   for (std::size_t i = 0; i < a.size(); ++i)
     a[i] = uniform(random), b[i] = uniform(random), c[i] = uniform(random);
-  for (int code = static_cast<int>(TileOp::copy); code <= static_cast<int>(TileOp::select);
+  for (int code = static_cast<int>(TileOp::copy); code <= static_cast<int>(TileOp::diff_add);
        ++code) {
     const auto op = static_cast<TileOp>(code);
     CAPTURE(code);
@@ -131,7 +143,7 @@ TEST_CASE("an element's bits depend neither on its place in the tile nor on runn
         CHECK(in_place[i] == y[i]);
       }
     }
-    for (const unsigned splats : {1u, 2u, 4u, 6u}) {
+    for (const unsigned splats : {1u, 2u, 3u, 4u, 5u, 6u}) {
       const TileFn splatted = tile_fn(op, splats);
       if (splatted == nullptr) continue;
       std::vector<float> y(37);

@@ -79,8 +79,7 @@ TEST_CASE("Policies choose what is kept and change no gradient") {
     CHECK_FALSE(forward_loop.reverse);
     CHECK(backward_loop.reverse);
     CHECK(backward_loop.n == kSteps);
-    CHECK(backward_loop.policy.keep ==
-          (policy.keep == Keep::names ? Keep::carries : policy.keep));
+    CHECK(backward_loop.policy.keep == (policy.keep == Keep::names ? Keep::carries : policy.keep));
     const Graph& body = *forward_loop.body;
     const std::size_t stacks = body.outputs.size() - 2;
     // The carries at each iteration's start are the body's very inputs.
@@ -188,7 +187,7 @@ TEST_CASE("A carry whose tangent appears only inside the loop starts from zero")
 }
 
 // sums of s = x w, and ys
-GraphPtr mapped(bool with_inits) {
+GraphPtr mapped(bool with_inits, Policy policy = {Keep::carries, {}}) {
   Builder body;
   const Id w = body.input(f64({3, 2})), x = body.input(f64({4, 3}));
   const Id y = body.tanh(body.dot(x, w));
@@ -196,7 +195,7 @@ GraphPtr mapped(bool with_inits) {
   Builder b;
   const Id weights = b.input(f64({3, 2})), inputs = b.input(f64({5, 4, 3}));
   if (!with_inits) {
-    const Builder::Loop loop = b.map(each, Ids{weights}, Ids{inputs}, 5, 1);
+    const Builder::Loop loop = b.map(each, Ids{weights}, Ids{inputs}, 5, 1, policy);
     return b.finish({loop.carry[0], loop.ys[0]});
   }
   auto region = std::make_shared<Region>();
@@ -221,6 +220,24 @@ TEST_CASE("A map's backward pass is a map that recomputes its body and keeps not
   CHECK(backward.num_carry == 1);   // dW
   CHECK(backward.num_xs == 2);      // x, the stack's cotangent
   CHECK(count_ops(*backward.body, op::k_tanh) == 1);
+}
+
+TEST_CASE("A map keeps what its policy says, and its backward pass then recomputes less") {
+  const auto with = [](Keep keep) { return mapped(false, {keep, {}}); };
+  const auto nodes = [&](Keep keep) {
+    const GraphPtr graph = with(keep);
+    const VjpResult result =
+        vjp(*graph, float_inputs(*graph), Mask(graph->outputs.size(), true), true);
+    const Region& forward = *region_of(first(*result.graph, op::k_map));
+    const Region& backward = *region_of(first(*result.graph, op::k_map, 1));
+    return std::pair(forward.body->outputs.size(), count_nodes(*backward.body));
+  };
+  for (const Keep keep : {Keep::carries, Keep::dots, Keep::all}) {
+    CAPTURE(static_cast<int>(keep));
+    check_derivatives(*with(keep), {-1, 1, true, 3});
+  }
+  CHECK(nodes(Keep::all).first > nodes(Keep::carries).first);
+  CHECK(nodes(Keep::all).second < nodes(Keep::carries).second);
 }
 
 TEST_CASE("The tangent of a sum's start passes a map by") {

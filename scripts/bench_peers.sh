@@ -1,0 +1,15 @@
+#!/bin/sh
+# Time and memory of one meta-gradient in mixflow, JAX and PyTorch: same weights, same data, same FLOPs, one program after
+# the other in each round. Installs what is missing (JAX and PyTorch into build/venv), builds the release binary, writes
+# data/runs/<date>-<cpu>/peers.{csv,md,json}. Usage: scripts/bench_peers.sh [--workloads 3M,58M,..] [--rounds N]
+# [--precision bf16] [--threads N] (--help lists all).
+set -eu
+cd "$(dirname "$0")/.."
+
+case " $* " in
+  *" --help "* | *" -h "*) exec python3 scripts/bench_peers.py --help ;;
+esac
+scripts/setup.sh
+cmake --preset release
+cmake --build --preset release --target mixflow
+exec python3 scripts/bench_peers.py "$@"

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""One meta-gradient of a transformer on tokens in JAX, as its users write it: jitted, lax.scan over inner steps and over
+blocks, jax.checkpoint with policies, donated nothing. Tasks: maml, per_parameter_lr, loss_weighting (DataRater's scoring
+network); Adam inside; reverse over reverse, or mixed mode as a custom derivative of the inner gradient.
+
+    scripts/peers/jax_transformer.py INPUTS CONFIG [--mode mixed|reverse] [--block-remat 0|1] [--reps N] [--precision bf16]
+
+INPUTS: a safetensors file of `mixflow grad`, with weights, data and its meta-gradient to compare with. CONFIG: the
+JSON file of the mixflow config it is of. Prints one JSON object."""
+
+import argparse
+import json
+import pathlib
+import resource
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.ad_checkpoint import checkpoint_name
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import tools  # noqa: E402
+
+EPS, B1, B2 = 1e-8, 0.9, 0.999
+
+
+def rms_norm(h, gain):
+    return h * jax.lax.rsqrt(jnp.mean(h.astype(jnp.float32) ** 2, -1, keepdims=True) + 1e-6).astype(h.dtype) * gain
+
+
+def rotate(x):
+    half = x.shape[-1] // 2
+    angle = jnp.arange(x.shape[1])[:, None] * 10000.0 ** (-jnp.arange(half) / half)
+    cos, sin = (f(angle)[:, None, :].astype(x.dtype) for f in (jnp.cos, jnp.sin))
+    a, b = jnp.split(x, 2, -1)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def block(model, h, p, causal):
+    B, S, _ = h.shape
+    H, K = model["heads"], model["kv_size"]
+    a = rms_norm(h, p["norm1"])
+    q, k, v = ((a @ p[n]).reshape(B, S, H, K) for n in ("wq", "wk", "wv"))
+    scores = jnp.einsum("bqhk,bshk->bhqs", rotate(q), rotate(k)).astype(jnp.float32) / np.sqrt(K)
+    if causal:
+        scores = jnp.where(jnp.tril(jnp.ones((S, S), bool)), scores, -1e9)
+    weights = jax.nn.softmax(scores, -1).astype(h.dtype)
+    h = h + jnp.einsum("bhqs,bshk->bqhk", weights, v).reshape(B, S, H * K) @ p["wo"]
+    return h + jax.nn.gelu(rms_norm(h, p["norm2"]) @ p["w1"], approximate=True) @ p["w2"]
+
+
+def hidden(model, w, tokens, causal, options):
+    w = {n: x.astype(options.dtype) for n, x in w.items()}
+    step = lambda h, p: (block(model, h, p, causal), None)
+    if options.block_remat:
+        step = jax.checkpoint(step)
+    blocks = {n.removeprefix("blocks."): x for n, x in w.items() if n.startswith("blocks.")}
+    h, _ = jax.lax.scan(step, w["embed"][tokens], blocks)
+    return rms_norm(h, w["norm"]), w
+
+
+def example_losses(model, theta, tokens, options):
+    h, w = hidden(model, theta, tokens[:, :-1], True, options)
+    logits = (h @ w["head"]).astype(jnp.float32)
+    picked = jnp.take_along_axis(logits, tokens[:, 1:, None], -1)[..., 0]
+    return jnp.mean(jax.nn.logsumexp(logits, -1) - picked, -1)
+
+
+def scores(model, phi, tokens, options):
+    h, w = hidden(model, phi, tokens[:, :-1], False, options)
+    return (jnp.mean(h, 1) @ w["score"]).astype(jnp.float32)
+
+
+def mixed_gradient(loss):
+    """The gradient of loss(theta, eta, tokens) by theta, whose derivative is forward over reverse: one jvp of both
+    gradients along (cotangent, 0)."""
+
+    @jax.custom_vjp
+    def gradient(*args):
+        return jax.grad(loss)(*args)
+
+    def backward(args, bar):
+        theta, eta, tokens = args
+        _, (h, m) = jax.jvp(lambda t: jax.grad(loss, argnums=(0, 1))(t, eta, tokens), (theta,), (bar,))
+        return h, m, None
+
+    gradient.defvjp(lambda *args: (gradient(*args), args), backward)
+    return gradient
+
+
+def make_objective(config, theta0, options):
+    model, parameter = config["model"], config["meta"]["parameters"][0]
+    adam = config["inner"]["optimizer"]
+    scorer = parameter.get("model")
+
+    def inner_loss(theta, eta, tokens):
+        losses = example_losses(model, theta, tokens, options)
+        if scorer is None:
+            return jnp.mean(losses)
+        return jax.nn.softmax(scores(scorer, eta, tokens, options)) @ losses
+
+    gradient = mixed_gradient(inner_loss) if options.mode == "mixed" else jax.grad(inner_loss)
+
+    def objective(eta, inner, outer):
+        theta = eta if parameter["kind"] == "init" else theta0
+        rate = eta if parameter["kind"] == "lr" else jax.tree.map(lambda _: adam["lr"], theta)
+
+        def step(carry, tokens):
+            theta, m, v, t = carry
+            g = checkpoint_name(gradient(theta, eta, tokens), "inner_grads")
+            m = jax.tree.map(lambda m, g: B1 * m + (1 - B1) * g, m, g)
+            v = jax.tree.map(lambda v, g: B2 * v + (1 - B2) * g * g, v, g)
+            move = lambda w, m, v, lr: (
+                w - lr * (m / (1 - B1**t)) / (jnp.sqrt(v / (1 - B2**t) + adam["eps_root"]) + EPS)
+            )
+            return (jax.tree.map(move, theta, m, v, rate), m, v, t + 1), None
+
+        zeros = jax.tree.map(jnp.zeros_like, theta)
+        keep = jax.checkpoint_policies.save_only_these_names("inner_grads")
+        (theta, *_), _ = jax.lax.scan(jax.checkpoint(step, policy=keep), (theta, zeros, zeros, 1.0), inner)
+        return jnp.mean(example_losses(model, theta, outer, options))
+
+    return objective
+
+
+def read(path):
+    """{name: array} of a safetensors file."""
+    _, tensors = tools.read_safetensors(path)
+    types = {"F32": np.float32, "I32": np.int32}
+    return {n: np.frombuffer(raw, types[t]).reshape(shape) for n, (t, shape, raw) in tensors.items()}
+
+
+def part(tensors, prefix):
+    return {n.removeprefix(prefix): jnp.asarray(x) for n, x in tensors.items() if n.startswith(prefix)}
+
+
+def peak_rss_bytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("inputs", type=pathlib.Path)
+    parser.add_argument("config", type=pathlib.Path)
+    parser.add_argument("--mode", choices=("mixed", "reverse"), default="mixed")
+    parser.add_argument("--block-remat", type=int, default=1)
+    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
+    parser.add_argument("--reps", type=int, default=3)
+    options = parser.parse_args()
+    options.dtype = jnp.bfloat16 if options.precision == "bf16" else jnp.float32
+    config = json.loads(options.config.read_text())
+    tensors = read(options.inputs)
+    prefix = {"init": "eta.init.", "lr": "eta.lr.", "loss_weights": "eta.loss_weights."}
+    kind = config["meta"]["parameters"][0]["kind"]
+    eta, theta0 = part(tensors, prefix[kind]), part(tensors, "theta.")
+    inner = jnp.asarray(tensors["data.inner.tokens"][0])
+    outer = jnp.asarray(tensors["data.outer.tokens"][0])
+
+    before = peak_rss_bytes()
+    begin = time.perf_counter()
+    function = jax.jit(jax.value_and_grad(make_objective(config, theta0, options)))
+    compiled = function.lower(eta, inner, outer).compile()
+    compile_s = time.perf_counter() - begin
+    step_s = []
+    for _ in range(options.reps + 1):
+        begin = time.perf_counter()
+        loss, bar = jax.block_until_ready(compiled(eta, inner, outer))
+        step_s.append(time.perf_counter() - begin)
+    own = {n: np.asarray(x, np.float64) for n, x in bar.items()}
+    theirs = {n: np.asarray(tensors[f"meta_grad.{prefix[kind][4:]}{n}"], np.float64) for n in own}
+    dot = lambda a, b: sum(float(np.vdot(a[n], b[n])) for n in own)
+    memory = compiled.memory_analysis()
+    print(
+        json.dumps(
+            {
+                "step_s": step_s[1:],
+                "compile_s": compile_s,
+                "dynamic_bytes": memory.temp_size_in_bytes + memory.output_size_in_bytes,
+                "rss_bytes": peak_rss_bytes(),
+                "rss_before_bytes": before,
+                "outer_loss": float(loss),
+                "cosine": dot(own, theirs) / (dot(own, own) * dot(theirs, theirs)) ** 0.5,
+                "version": jax.__version__,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
