@@ -20,6 +20,10 @@ constexpr int kPassSlices = 8;
 // microsecond).
 constexpr std::int64_t kParallelFlop = 2'000'000;
 
+// The library packs all columns of B at once, into memory that no plan knows: tens of MiB where
+// there are as many columns as a vocabulary has words.
+constexpr std::int64_t kLibraryColumns = 4096;
+
 const float* floats(const std::byte* p) { return reinterpret_cast<const float*>(p); }
 float* floats(std::byte* p) { return reinterpret_cast<float*>(p); }
 
@@ -305,9 +309,14 @@ class LibraryGemm final : public Kernel {
       beta = 1;
     }
     for (const Product& p : problem_.products) {
-      sgemm(p.trans_a, p.trans_b, m, n, p.k, floats(in[p.a_input]) + b * p.a_batch,
-            p.trans_a ? m : p.k, floats(in[p.b_input]) + b * p.b_batch, p.trans_b ? p.k : n, beta,
-            c, n, threads);
+      const float* left = floats(in[p.a_input]) + b * p.a_batch;
+      const float* right = floats(in[p.b_input]) + b * p.b_batch;
+      const std::int64_t ldb = p.trans_b ? p.k : n;
+      for (std::int64_t j = 0; j < n; j += kLibraryColumns) {
+        const std::int64_t columns = std::min(kLibraryColumns, n - j);
+        sgemm(p.trans_a, p.trans_b, m, columns, p.k, left, p.trans_a ? m : p.k,
+              right + (p.trans_b ? j * ldb : j), ldb, beta, c + j, n, threads);
+      }
       beta = 1;
     }
   }
