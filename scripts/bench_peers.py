@@ -123,9 +123,10 @@ def summary(rows):
     for row in rows:
         entry = result.setdefault(row["program"], {"times": []})
         entry["times"].append(row["step_s"])
-        for key in ("dynamic_bytes", "rss_bytes", "mfu", "cosine"):
+        # The least favourable of all rounds.
+        for key, worse in (("dynamic_bytes", max), ("rss_bytes", max), ("mfu", min), ("cosine", min)):
             if row.get(key) is not None:
-                entry[key] = max(entry.get(key, -2), row[key])
+                entry[key] = worse(entry.get(key, row[key]), row[key])
     return result
 
 
