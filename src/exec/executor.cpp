@@ -73,6 +73,7 @@ void Executor::run(Trace* trace) {
   context_->measuring = !measured_;
   if (options_.checked) read_only_statics_->set_read_only(true);
   root_->run();
+  context_->trace = nullptr;
   if (options_.checked) read_only_statics_->set_read_only(false);
   if (measured_) return;
   measured_ = true;

@@ -38,6 +38,7 @@ std::vector<InitialValue> initial_values(const StageBuilder& stages) {
 // Of the experiment that keeps everything: what blocks recompute, or skip, is not the model's work.
 std::int64_t model_flop(Config config, const TaskSource& source, DType dtype) {
   config.gradient.remat.block = false;
+  config.gradient.remat.policy = {};
   config.gradient.blocks = {.attention = -1, .feed_forward = -1, .cross_entropy = -1};
   return StageBuilder(config, source, dtype).model_flop();
 }

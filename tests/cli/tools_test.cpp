@@ -47,6 +47,11 @@ TEST_CASE("what blocks recompute is work, but not the model's") {
   REQUIRE(plans.size() == 2);
   CHECK(plans[0].at("model_flop") == plans[1].at("model_flop"));
   CHECK(plans[0].at("flop").get<double>() > 1.1 * plans[1].at("flop").get<double>());
+  const auto presets = json_of(mixflow::mixflow(
+      {"plan", shipped("text_maml.yaml"), "--over", "gradient.preset=smallest,fastest", "--json"},
+      directory.path));
+  for (const nlohmann::json& plan : presets.at("plans"))
+    CHECK(plan.at("model_flop") == plans[0].at("model_flop"));
 }
 
 TEST_CASE("mixed mode of a deep network needs less memory than reverse") {
