@@ -13,14 +13,9 @@ are of the meta-gradient; mixflow's include the meta-update. Raw figures and fac
 data/runs/<date>-<cpu>/peers.{csv,json,md}."""
 
 import argparse
-import csv
-import datetime
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -159,21 +154,6 @@ def table(rows, failures):
     return "\n\n".join(parts)
 
 
-def machine(binary, arguments):
-    return {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "cpu": tools.cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": os.getloadavg(),
-        "system": platform.platform(),
-        "jax": importlib.metadata.version("jax"),
-        "torch": importlib.metadata.version("torch"),
-        "precision": arguments.precision,
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=tools.ROOT, capture_output=True, text=True).stdout.strip(),
-        "mixflow": json.loads(tools.mixflow(binary, "info", "--json")),
-    }
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     tools.add_binary(parser)
@@ -190,7 +170,8 @@ def main():
     for name in names:
         if name not in WORKLOADS:
             sys.exit(f"--workloads: {name} is none of {', '.join(WORKLOADS)}")
-    facts = machine(binary, arguments)
+    facts = tools.machine(binary) | {package: tools.version(package) for package in ("jax", "torch")}
+    facts["precision"] = arguments.precision
     rows, failures = [], {}
     with tempfile.TemporaryDirectory() as directory:
         runner = Runner(binary, pathlib.Path(directory), arguments)
@@ -211,21 +192,14 @@ def main():
                     print(f"round {number}, {name}, {program}: {best:.3f} s", file=sys.stderr, flush=True)
 
     result = table(rows, failures)
-    cpu = re.sub(r"[^a-z0-9]+", "-", facts["cpu"].lower()).strip("-")
-    out = arguments.out or tools.ROOT / "data" / "runs" / f"{facts['date'][:10]}-{cpu}"
-    out.mkdir(parents=True, exist_ok=True)
     stem = "peers" if arguments.precision == "f32" else f"peers_{arguments.precision}"
-    with open(out / f"{stem}.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-    (out / f"{stem}.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (out / f"{stem}.md").write_text(
+    text = (
         f"# Transformers against JAX and PyTorch, {facts['date']}\n\n{facts['cpu']}, {facts['cores']} cores,"
         f" {arguments.precision}; JAX {facts['jax']}, PyTorch {facts['torch']}; {arguments.rounds} rounds of"
         f" scripts/bench_peers.sh, {arguments.reps} repetitions in each; raw figures in {stem}.csv, the machine in"
         f" {stem}.json.\n\n{result}\n"
     )
+    out = tools.write_measurements(arguments.out, stem, facts, rows, text)
     print(result)
     print(f"raw figures: {out}")
 

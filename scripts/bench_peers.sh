@@ -9,7 +9,5 @@ cd "$(dirname "$0")/.."
 case " $* " in
   *" --help "* | *" -h "*) exec python3 scripts/bench_peers.py --help ;;
 esac
-scripts/setup.sh
-cmake --preset release
-cmake --build --preset release --target mixflow
+scripts/build.sh
 exec python3 scripts/bench_peers.py "$@"

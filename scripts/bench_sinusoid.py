@@ -9,15 +9,10 @@ the start of the process to the end of the first meta-step. Raw figures and fact
 data/runs/<date>-<cpu>/. JAX is installed into build/venv where it is missing; PyTorch is left out where it is."""
 
 import argparse
-import csv
-import datetime
-import importlib.metadata
 import importlib.util
 import json
 import os
 import pathlib
-import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -79,24 +74,6 @@ def cpu_times():
     return [int(v) for v in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
 
 
-def machine(binary, arguments):
-    version = lambda package: importlib.metadata.version(package) if importlib.util.find_spec(package) else None
-    return {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "cpu": tools.cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": os.getloadavg(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "jax": version("jax"),
-        "torch": version("torch") if arguments.torch else None,
-        "commit": subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=tools.ROOT, capture_output=True, text=True
-        ).stdout.strip(),
-        "mixflow": json.loads(tools.mixflow(binary, "info", "--json")),
-    }
-
-
 def table(rows, names, inner_steps):
     lines = ["| inner steps | program | ms per meta-step: min | median | times mixflow (min, median) | first step, s |"]
     lines.append("|---|---|---|---|---|---|")
@@ -135,7 +112,7 @@ def main():
     if arguments.torch:
         runs["PyTorch"] = lambda T: time_peer("torch_maml.py", T, 300)
         runs["PyTorch, 1 thread"] = lambda T: time_peer("torch_maml.py", T, 300, "--threads", 1)
-    facts = machine(binary, arguments)
+    facts = tools.machine(binary) | {"jax": tools.version("jax"), "torch": tools.version("torch") if arguments.torch else None}
     rows = []
     for number in range(1, arguments.rounds + 1):
         for T in inner_steps:
@@ -157,18 +134,11 @@ def main():
                 print(f"round {number}, T = {T}, {name}: {result['step_s'] * 1e3:.3f} ms", file=sys.stderr, flush=True)
 
     result = table(rows, list(runs), inner_steps)
-    cpu = re.sub(r"[^a-z0-9]+", "-", facts["cpu"].lower()).strip("-")
-    out = arguments.out or tools.ROOT / "data" / "runs" / f"{facts['date'][:10]}-{cpu}"
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / "sinusoid.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-    (out / "sinusoid.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (out / "sinusoid.md").write_text(
+    text = (
         f"# Sinusoid MAML, {facts['date']}\n\n{facts['cpu']}, {facts['cores']} cores; {arguments.rounds} rounds of"
         f" scripts/bench_sinusoid.py; raw figures in sinusoid.csv, the machine in sinusoid.json.\n\n{result}\n"
     )
+    out = tools.write_measurements(arguments.out, "sinusoid", facts, rows, text)
     print(result)
     print(f"raw figures: {out}")
 

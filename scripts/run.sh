@@ -5,9 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-scripts/setup.sh
-cmake --preset release
-cmake --build --preset release --target mixflow
+scripts/build.sh
 
 config=${1:-configs/quickstart.yaml}
 [ $# -eq 0 ] || shift

@@ -1,9 +1,14 @@
-"""What the scripts share: where the binary is, how it is called, and reading its safetensors files."""
+"""What the scripts share: where the binary is, how it is called, reading its files, and facts about the machine."""
 
+import csv
+import datetime
+import importlib.metadata
 import importlib.util
 import json
 import os
 import pathlib
+import platform
+import re
 import struct
 import subprocess
 import sys
@@ -117,3 +122,37 @@ def cpu_name():
         if line.startswith(("model name", "Model")):
             return line.split(":", 1)[1].strip()
     return "unknown CPU"
+
+
+def version(package):
+    """Of an installed package, or None."""
+    return importlib.metadata.version(package) if importlib.util.find_spec(package) else None
+
+
+def machine(binary):
+    """Facts about the machine and the commit, to stand beside what is measured."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "commit": commit,
+        "mixflow": json.loads(mixflow(binary, "info", "--json")),
+    }
+
+
+def write_measurements(out, stem, facts, rows, text):
+    """Raw figures, facts and text as stem.csv, .json and .md in `out` (None: data/runs/<date>-<cpu>), which is returned."""
+    cpu = re.sub(r"[^a-z0-9]+", "-", facts["cpu"].lower()).strip("-")
+    out = out or ROOT / "data" / "runs" / f"{facts['date'][:10]}-{cpu}"
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / f"{stem}.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    (out / f"{stem}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (out / f"{stem}.md").write_text(text)
+    return out

@@ -8,20 +8,13 @@ network); Adam inside; reverse over reverse, or mixed mode as a custom derivativ
 INPUTS: a safetensors file of `mixflow grad`, with weights, data and its meta-gradient to compare with. CONFIG: the
 JSON file of the mixflow config it is of. Prints one JSON object."""
 
-import argparse
-import json
-import pathlib
-import resource
-import sys
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import transformer_workload
 from jax.ad_checkpoint import checkpoint_name
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import tools  # noqa: E402
 
 EPS, B1, B2 = 1e-8, 0.9, 0.999
 
@@ -125,42 +118,17 @@ def make_objective(config, theta0, options):
     return objective
 
 
-def read(path):
-    """{name: array} of a safetensors file."""
-    _, tensors = tools.read_safetensors(path)
-    types = {"F32": np.float32, "I32": np.int32}
-    return {n: np.frombuffer(raw, types[t]).reshape(shape) for n, (t, shape, raw) in tensors.items()}
-
-
-def part(tensors, prefix):
-    return {n.removeprefix(prefix): jnp.asarray(x) for n, x in tensors.items() if n.startswith(prefix)}
-
-
-def peak_rss_bytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("inputs", type=pathlib.Path)
-    parser.add_argument("config", type=pathlib.Path)
-    parser.add_argument("--mode", choices=("mixed", "reverse"), default="mixed")
+    parser = transformer_workload.parser("mixed")
     parser.add_argument("--block-remat", type=int, default=1)
-    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
-    parser.add_argument("--reps", type=int, default=3)
     options = parser.parse_args()
     options.dtype = jnp.bfloat16 if options.precision == "bf16" else jnp.float32
-    config = json.loads(options.config.read_text())
-    tensors = read(options.inputs)
-    prefix = {"init": "eta.init.", "lr": "eta.lr.", "loss_weights": "eta.loss_weights."}
-    kind = config["meta"]["parameters"][0]["kind"]
-    eta, theta0 = part(tensors, prefix[kind]), part(tensors, "theta.")
-    inner = jnp.asarray(tensors["data.inner.tokens"][0])
-    outer = jnp.asarray(tensors["data.outer.tokens"][0])
+    work = transformer_workload.Workload(options.inputs, options.config)
+    eta, theta0, inner, outer = jax.tree.map(jnp.asarray, (work.eta, work.theta0, work.inner, work.outer))
 
-    before = peak_rss_bytes()
+    before = transformer_workload.peak_rss_bytes()
     begin = time.perf_counter()
-    function = jax.jit(jax.value_and_grad(make_objective(config, theta0, options)))
+    function = jax.jit(jax.value_and_grad(make_objective(work.config, theta0, options)))
     compiled = function.lower(eta, inner, outer).compile()
     compile_s = time.perf_counter() - begin
     step_s = []
@@ -168,23 +136,15 @@ def main():
         begin = time.perf_counter()
         loss, bar = jax.block_until_ready(compiled(eta, inner, outer))
         step_s.append(time.perf_counter() - begin)
-    own = {n: np.asarray(x, np.float64) for n, x in bar.items()}
-    theirs = {n: np.asarray(tensors[f"meta_grad.{prefix[kind][4:]}{n}"], np.float64) for n in own}
-    dot = lambda a, b: sum(float(np.vdot(a[n], b[n])) for n in own)
     memory = compiled.memory_analysis()
-    print(
-        json.dumps(
-            {
-                "step_s": step_s[1:],
-                "compile_s": compile_s,
-                "dynamic_bytes": memory.temp_size_in_bytes + memory.output_size_in_bytes,
-                "rss_bytes": peak_rss_bytes(),
-                "rss_before_bytes": before,
-                "outer_loss": float(loss),
-                "cosine": dot(own, theirs) / (dot(own, own) * dot(theirs, theirs)) ** 0.5,
-                "version": jax.__version__,
-            }
-        )
+    work.report(
+        {n: np.asarray(x, np.float64) for n, x in bar.items()},
+        step_s=step_s[1:],
+        compile_s=compile_s,
+        dynamic_bytes=memory.temp_size_in_bytes + memory.output_size_in_bytes,
+        rss_before_bytes=before,
+        outer_loss=float(loss),
+        version=jax.__version__,
     )
 
 

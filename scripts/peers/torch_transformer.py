@@ -3,25 +3,17 @@
 the unroll. Tasks: maml, per_parameter_lr, loss_weighting (DataRater's scoring network); Adam inside. --mode mixed: the
 inner gradient as an autograd.Function whose backward is torch.func.jvp of torch.func.grad.
 
-    scripts/peers/torch_transformer.py INPUTS CONFIG [--mode reverse|mixed] [--reps N] [--precision bf16] [--threads N]
+    scripts/peers/torch_transformer.py INPUTS CONFIG [--mode reverse|mixed] [--reps N] [--precision bf16]
 
 As jax_transformer.py, which says what INPUTS and CONFIG are. bf16: torch.autocast. Prints one JSON object."""
 
-import argparse
 import contextlib
-import json
 import math
-import pathlib
-import resource
-import sys
 import time
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import tools  # noqa: E402
+import transformer_workload
 
 EPS, B1, B2 = 1e-8, 0.9, 0.999
 
@@ -126,61 +118,26 @@ def meta_gradient(config, options, theta0, eta, inner, outer):
     return value.detach(), dict(zip(eta, torch.autograd.grad(value, list(eta.values()))))
 
 
-def read(path):
-    _, tensors = tools.read_safetensors(path)
-    types = {"F32": np.float32, "I32": np.int32}
-    return {n: np.frombuffer(raw, types[t]).reshape(shape).copy() for n, (t, shape, raw) in tensors.items()}
-
-
-def part(tensors, prefix):
-    return {n.removeprefix(prefix): torch.from_numpy(x) for n, x in tensors.items() if n.startswith(prefix)}
-
-
-def peak_rss_bytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("inputs", type=pathlib.Path)
-    parser.add_argument("config", type=pathlib.Path)
-    parser.add_argument("--mode", choices=("mixed", "reverse"), default="reverse")
-    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
-    parser.add_argument("--reps", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=0)
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    config = json.loads(options.config.read_text())
-    tensors = read(options.inputs)
-    prefix = {"init": "eta.init.", "lr": "eta.lr.", "loss_weights": "eta.loss_weights."}
-    kind = config["meta"]["parameters"][0]["kind"]
-    eta, theta0 = part(tensors, prefix[kind]), part(tensors, "theta.")
-    inner = torch.from_numpy(tensors["data.inner.tokens"][0]).long()
-    outer = torch.from_numpy(tensors["data.outer.tokens"][0]).long()
+    options = transformer_workload.parser("reverse").parse_args()
+    work = transformer_workload.Workload(options.inputs, options.config)
+    eta, theta0 = ({n: torch.from_numpy(x.copy()) for n, x in part.items()} for part in (work.eta, work.theta0))
+    inner, outer = (torch.from_numpy(tokens.copy()).long() for tokens in (work.inner, work.outer))
 
-    before = peak_rss_bytes()
+    before = transformer_workload.peak_rss_bytes()
     low = torch.autocast("cpu", torch.bfloat16) if options.precision == "bf16" else contextlib.nullcontext()
     step_s = []
     for _ in range(options.reps + 1):
         begin = time.perf_counter()
         with low:
-            loss, bar = meta_gradient(config, options, theta0, eta, inner, outer)
+            loss, bar = meta_gradient(work.config, options, theta0, eta, inner, outer)
         step_s.append(time.perf_counter() - begin)
-    own = {n: x.double().numpy() for n, x in bar.items()}
-    theirs = {n: np.asarray(tensors[f"meta_grad.{prefix[kind][4:]}{n}"], np.float64) for n in own}
-    dot = lambda a, b: sum(float(np.vdot(a[n], b[n])) for n in own)
-    print(
-        json.dumps(
-            {
-                "step_s": step_s[1:],
-                "rss_bytes": peak_rss_bytes(),
-                "rss_before_bytes": before,
-                "outer_loss": float(loss),
-                "cosine": dot(own, theirs) / (dot(own, own) * dot(theirs, theirs)) ** 0.5,
-                "version": torch.__version__,
-            }
-        )
+    work.report(
+        {n: x.double().numpy() for n, x in bar.items()},
+        step_s=step_s[1:],
+        rss_before_bytes=before,
+        outer_loss=float(loss),
+        version=torch.__version__,
     )
 
 

@@ -35,14 +35,6 @@ std::vector<InitialValue> initial_values(const StageBuilder& stages) {
   return initial;
 }
 
-// Of the experiment that keeps everything: what blocks recompute, or skip, is not the model's work.
-std::int64_t model_flop(Config config, const TaskSource& source, DType dtype) {
-  config.gradient.remat.block = false;
-  config.gradient.remat.policy = {};
-  config.gradient.blocks = {.attention = -1, .feed_forward = -1, .cross_entropy = -1};
-  return StageBuilder(config, source, dtype).model_flop();
-}
-
 int find_port(const std::vector<Port>& ports, std::string_view name) {
   const auto it = std::ranges::find(ports, name, &Port::name);
   return it == ports.end() ? -1 : static_cast<int>(it - ports.begin());
@@ -91,7 +83,7 @@ Experiment build_experiment(const Config& config, const TaskSource& source, DTyp
   }
   experiment.inner_loss = stages.inner_loss();
   experiment.theta_size = stages.model().size();
-  if (parts.model_flop) experiment.model_flop = model_flop(config, source, dtype);
+  if (parts.model_flop) experiment.model_flop = stages.model_flop();
   return experiment;
 }
 

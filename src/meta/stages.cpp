@@ -44,6 +44,10 @@ std::int64_t dot_flop(const Graph& graph) {
   return flop;
 }
 
+std::unique_ptr<const Model> make_model_for(const Config& config, const TaskSource& source) {
+  return make_model(config, num_elements(source.fields()[0].shape), source.output_width());
+}
+
 std::optional<ScoreNetwork> make_scorer(const Config& config) {
   for (const MetaParameter& parameter : config.meta.parameters) {
     if (parameter.kind != MetaKind::loss_weights) continue;
@@ -84,7 +88,7 @@ StageBuilder::StageBuilder(const Config& config, const TaskSource& source, DType
     : config_(config),
       source_(source),
       dtype_(dtype),
-      model_(make_model(config, num_elements(source.fields()[0].shape), source.output_width())),
+      model_(make_model_for(config, source)),
       scorer_(make_scorer(config)),
       eta_(eta_tensors(config, model_->parameters(),
                        scorer_ ? scorer_->parameters() : std::vector<Parameter>{})),
@@ -387,10 +391,18 @@ Stage StageBuilder::state_eval() const {
 
 // Dots of one meta-step in mixed mode, nothing recomputed and nothing dead: the gradient of L and
 // its derivative along a tangent of theta in each step that the window holds (only the gradient
-// elsewhere), and the gradient of V.
+// elsewhere), and the gradient of V. Of a model that keeps everything and computes nothing by
+// blocks: what blocks recompute is no work of the model, the keys that they skip count as read.
 std::int64_t StageBuilder::model_flop() const {
-  const Graph& loss = *unroll_.inner_loss();
-  const std::size_t tensors = model_->parameters().size();
+  Config kept = config_;
+  kept.gradient.remat.block = false;
+  kept.gradient.remat.policy = {};
+  kept.gradient.blocks = {.attention = -1, .feed_forward = -1, .cross_entropy = -1};
+  const std::unique_ptr<const Model> model = make_model_for(kept, source_);
+  const std::optional<ScoreNetwork> scorer = make_scorer(kept);
+  const Unroll keeping(kept, *model, scorer ? &*scorer : nullptr, hypers_, inner_data_, dtype_);
+  const Graph& loss = *keeping.inner_loss();
+  const std::size_t tensors = model->parameters().size();
   Mask theta(loss.inputs.size(), false);
   std::fill_n(theta.begin(), tensors, true);
   Mask active = theta;  // what L reads of eta
@@ -407,12 +419,12 @@ std::int64_t StageBuilder::model_flop() const {
 
   Builder b;
   Ids inputs;
-  for (const Parameter& parameter : model_->parameters()) {
+  for (const Parameter& parameter : model->parameters()) {
     inputs.push_back(b.input({dtype_, parameter.shape}));
   }
   for (const Type& type : outer_) inputs.push_back(b.input(type));
   const std::span<const Id> all(inputs);
-  const GraphPtr outer = b.finish({model_->loss(b, all.first(tensors), all.subspan(tensors))});
+  const GraphPtr outer = b.finish({model->loss(b, all.first(tensors), all.subspan(tensors))});
   Mask outer_active(outer->inputs.size(), false);
   std::fill_n(outer_active.begin(), tensors, true);
   const std::int64_t outer_gradient = dot_flop(*clean(*vjp(*outer, outer_active, {true}).graph));

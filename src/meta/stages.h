@@ -36,7 +36,7 @@ class StageBuilder {
   Stage eval(std::int64_t tasks, std::span<const std::int64_t> points) const;
   // Only where the inner state is carried.
   Stage state_eval() const;
-  // Dots of one meta-step as Experiment::model_flop, but for what the model's own loops recompute.
+  // Dots of one meta-step without recomputation (Experiment::model_flop).
   std::int64_t model_flop() const;
 
  private:

@@ -1,6 +1,7 @@
 #include "models/block_sizes.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace mixflow {
 namespace {
@@ -20,25 +21,29 @@ std::int64_t power_of_two(std::int64_t bytes, std::int64_t row_bytes, std::int64
   return rows;
 }
 
+// Of `all` rows, as many as the config says: all (-1), or so many; nothing where it leaves the
+// choice (0).
+std::optional<std::int64_t> given(std::int64_t rows, std::int64_t all) {
+  if (rows == 0) return std::nullopt;
+  return rows < 0 ? all : std::min(rows, all);
+}
+
 }  // namespace
 
 std::int64_t attention_rows(const BlockSizes& blocks, std::int64_t S) {
-  if (blocks.attention < 0) return S;
-  if (blocks.attention > 0) return std::min(blocks.attention, S);
+  if (const auto rows = given(blocks.attention, S)) return *rows;
   if (S < kUnblockedPositions) return S;
   return power_of_two(kScoresBytes, kFloat * S, 32, S / 4);
 }
 
 std::int64_t feed_forward_rows(const BlockSizes& blocks, std::int64_t tokens, std::int64_t ffw) {
-  if (blocks.feed_forward < 0) return tokens;
-  if (blocks.feed_forward > 0) return std::min(blocks.feed_forward, tokens);
+  if (const auto rows = given(blocks.feed_forward, tokens)) return *rows;
   const std::int64_t rows = power_of_two(kHiddenBytes, kFloat * ffw, 64, 256);
   return tokens < 4 * rows ? tokens : rows;
 }
 
 std::int64_t cross_entropy_rows(const BlockSizes& blocks, std::int64_t tokens, std::int64_t vocab) {
-  if (blocks.cross_entropy < 0) return tokens;
-  if (blocks.cross_entropy > 0) return std::min(blocks.cross_entropy, tokens);
+  if (const auto rows = given(blocks.cross_entropy, tokens)) return *rows;
   if (tokens <= kUnblockedLogitsBytes / kFloat / vocab) return tokens;
   return std::min(tokens, power_of_two(kLogitsBytes, kFloat * vocab, 64, 512));
 }

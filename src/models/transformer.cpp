@@ -158,28 +158,38 @@ Id feed_forward(Builder& b, Id h, Id gain, Id w1, Id w2) {
   return b.add(h, b.dot(activate(b, Activation::gelu, wide), w2));
 }
 
-// The same by blocks of `rows` tokens, and one with what is left.
-Id feed_forward_by_blocks(Builder& b, Id h, std::span<const Id> weights, std::int64_t rows,
-                          const Policy& policy) {
-  const Shape shape = b.shape(h);
-  const std::int64_t d = shape.back(), tokens = num_elements(shape) / d;
-  if (rows >= tokens) return feed_forward(b, h, weights[0], weights[1], weights[2]);
-  const DType dtype = b.dtype(h);
-  h = b.reshape(h, {tokens, d});
+// What `part` makes of `shared` values and of the rows of `xs`, one row for each of theirs. By
+// blocks of `rows`, and one with what is left; their results alone leave a block. All rows at once
+// if there are no more than that.
+template <class Part>
+Id by_rows(Builder& b, const char* label, std::span<const Id> shared, std::span<const Id> xs,
+           std::int64_t rows, const Policy& policy, const Part& part) {
+  Builder::Scope scope(b, label);
+  const std::int64_t all = b.shape(xs[0])[0];
+  if (rows >= all) return part(b, shared, xs);
   const auto map = [&](std::int64_t first, std::int64_t n, std::int64_t size) {
     Builder body;
-    Ids w;
-    for (const Id weight : weights) w.push_back(body.input(b.type(weight)));
-    const Id x = body.input({dtype, {size, d}}, "h");
-    Builder::Scope scope(body, "feed-forward");
-    const GraphPtr graph = body.finish({feed_forward(body, x, w[0], w[1], w[2])});
-    const Id part = b.slice(h, {first, 0}, {first + n * size, d});
-    const Ids xs{b.reshape(part, {n, size, d})};
-    return b.reshape(b.map(graph, weights, xs, n, 0, policy).ys[0], {n * size, d});
+    Builder::Scope body_scope(body, label);
+    Ids body_shared, body_xs, stacks;
+    for (const Id id : shared) body_shared.push_back(body.input(b.type(id)));
+    for (const Id id : xs) {
+      Shape starts(b.shape(id).size(), 0), limits = b.shape(id), block = limits;
+      starts[0] = first;
+      limits[0] = first + n * size;
+      block[0] = size;
+      const Type type{b.dtype(id), block};
+      body_xs.push_back(body.input(type));
+      stacks.push_back(b.reshape(b.slice(id, starts, limits), stacked(type, n).shape));
+    }
+    const GraphPtr graph = body.finish({part(body, body_shared, body_xs)});
+    const Id ys = b.map(graph, shared, stacks, n, 0, policy).ys[0];
+    Shape flat(b.shape(ys).begin() + 1, b.shape(ys).end());
+    flat[0] = n * size;
+    return b.reshape(ys, flat);
   };
-  const std::int64_t n = tokens / rows, rest = tokens % rows;
+  const std::int64_t n = all / rows, rest = all % rows;
   const Id whole = map(0, n, rows);
-  return b.reshape(rest == 0 ? whole : b.concat(Ids{whole, map(n * rows, 1, rest)}, 0), shape);
+  return rest == 0 ? whole : b.concat(Ids{whole, map(n * rows, 1, rest)}, 0);
 }
 
 // How the layers of one network are computed.
@@ -207,9 +217,15 @@ GraphPtr block_graph(const TransformerModel& m, DType dtype, const Shape& h_shap
     h = b.add(h, attention(b, rms_norm(b, h, block[norm1]), block, positions, m, layout.causal,
                            layout.attention_rows));
   }
-  Builder::Scope scope(b, "feed-forward");
   const Ids weights{block[norm2], block[w1], block[w2]};
-  return b.finish({feed_forward_by_blocks(b, h, weights, layout.feed_forward_rows, layout.policy)});
+  const auto on = [](Builder& inner, std::span<const Id> w, std::span<const Id> x) {
+    return feed_forward(inner, x[0], w[0], w[1], w[2]);
+  };
+  const std::int64_t tokens = h_shape[0] * h_shape[1];
+  const bool whole = layout.feed_forward_rows >= tokens;  // examples then stay apart
+  const Ids x{whole ? h : b.reshape(h, {tokens, m.d_model})};
+  h = by_rows(b, "feed-forward", weights, x, layout.feed_forward_rows, layout.policy, on);
+  return b.finish({b.reshape(h, h_shape)});
 }
 
 Policy::Keep block_keep(BlockKeep keep, const RematConfig& remat) {
@@ -286,47 +302,21 @@ Id Transformer::outputs(Builder& b, std::span<const Id> theta, std::span<const I
   return b.dot(h, theta[last]);
 }
 
-namespace {
-
-// What `terms` makes of logits [rows, V] and targets [rows], one number for each row: [B S]. By
-// blocks of tokens, so that logits of all tokens exist in no pass.
-template <class Terms>
-Id by_token(Builder& b, Id h, Id head, Id targets, const BlockSizes& blocks, const Terms& terms) {
-  const Shape shape = b.shape(h);
-  const std::int64_t tokens = shape[0] * shape[1], d = shape[2], V = b.shape(head)[1];
-  h = b.reshape(h, {tokens, d});
-  targets = b.reshape(targets, {tokens});
-  const auto of_rows = [&](Builder& inner, Id weight, Id x, Id y) {
-    Builder::Scope scope(inner, "head");
-    return terms(inner, inner.dot(x, weight), y);
-  };
-  const std::int64_t rows = cross_entropy_rows(blocks, tokens, V);
-  if (rows >= tokens) return of_rows(b, head, h, targets);
-  const auto map = [&](std::int64_t first, std::int64_t n, std::int64_t size) {
-    Builder body;
-    const Id weight = body.input(b.type(head), "head");
-    const Id x = body.input({b.dtype(h), {size, d}}, "h");
-    const Id y = body.input({b.dtype(targets), {size}}, "targets");
-    const GraphPtr graph = body.finish({of_rows(body, weight, x, y)});
-    const std::int64_t end = first + n * size;
-    const Ids xs{b.reshape(b.slice(h, {first, 0}, {end, d}), {n, size, d}),
-                 b.reshape(b.slice(targets, {first}, {end}), {n, size})};
-    return b.reshape(b.map(graph, Ids{head}, xs, n, 0).ys[0], {n * size});
-  };
-  const std::int64_t n = tokens / rows, rest = tokens % rows;
-  const Id whole = map(0, n, rows);
-  return rest == 0 ? whole : b.concat(Ids{whole, map(n * rows, 1, rest)}, 0);
-}
-
-}  // namespace
-
-// [B S]
+// What `terms` makes of logits [rows, V] and targets [rows], one number for each row: [B S].
 template <class Terms>
 Id Transformer::of_tokens(Builder& b, std::span<const Id> theta, std::span<const Id> fields,
                           const Terms& terms) const {
   const Id h = hidden(b, theta, window(b, fields[0], 0), config_, true, gradient_);
   Builder::Scope scope(b, "cross-entropy");
-  return by_token(b, h, theta[last], window(b, fields[0], 1), gradient_.blocks, terms);
+  const Shape shape = b.shape(h);
+  const std::int64_t tokens = shape[0] * shape[1];
+  const Ids head{theta[last]};
+  const Ids rows{b.reshape(h, {tokens, shape[2]}), b.reshape(window(b, fields[0], 1), {tokens})};
+  return by_rows(b, "head", head, rows, cross_entropy_rows(gradient_.blocks, tokens, config_.vocab),
+                 {Policy::Keep::carries, {}},
+                 [&](Builder& inner, std::span<const Id> weight, std::span<const Id> x) {
+                   return terms(inner, inner.dot(x[0], weight[0]), x[1]);
+                 });
 }
 
 Id Transformer::token_losses(Builder& b, std::span<const Id> theta,

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "graph/op.h"
 #include "plan/lower.h"
@@ -58,14 +59,6 @@ std::vector<ProfileLine> sorted(const std::map<std::string, ProfileLine>& lines,
   return result;
 }
 
-// Loops whose iterations run on several threads at once, by time: what runs inside them counts
-// once, what runs outside on as many threads as there are.
-bool inside_split(std::span<const Trace::Span> splits, const Trace::Span& span) {
-  return std::ranges::any_of(splits, [&](const Trace::Span& loop) {
-    return loop.begin_ns <= span.begin_ns && span.end_ns <= loop.end_ns;
-  });
-}
-
 std::string table_of(const char* title, std::span<const ProfileLine> lines, double peak) {
   std::vector<std::vector<std::string>> cells{
       {title, "calls", "ms", "share", "GFLOP/s", "of peak"}};
@@ -85,18 +78,22 @@ std::string table_of(const char* title, std::span<const ProfileLine> lines, doub
 
 Profile profile(const Trace& trace, double seconds) {
   const auto threads = static_cast<double>(trace.threads());
-  std::vector<Trace::Span> splits;
-  for (const Trace::Span& span : trace.spans(0)) {
-    if (is_loop(span) && span.body->instrs[span.instr].loop->threads > 1) splits.push_back(span);
-  }
   std::map<std::string, ProfileLine> kinds, nodes;
   double busy = 0;
   for (std::size_t t = 0; t < trace.threads(); ++t) {
-    for (const Trace::Span& span : trace.spans(t)) {
-      if (is_loop(span)) continue;
+    // Inside a loop whose iterations are split over threads, a kernel counts once; elsewhere on as
+    // many threads as there are. A loop's span comes after those inside it: from the last to the
+    // first, it is met before them.
+    std::int64_t split_from = INT64_MAX;
+    for (const Trace::Span& span : std::views::reverse(trace.spans(t))) {
+      if (is_loop(span)) {
+        const bool split = span.body->instrs[span.instr].loop->threads > 1;
+        if (split) split_from = span.begin_ns;
+        continue;
+      }
       const Graph& graph = *span.body->graph;
       const Node& node = node_of(span);
-      const double times = t > 0 || inside_split(splits, span) ? 1 : threads;
+      const double times = t > 0 || span.begin_ns >= split_from ? 1 : threads;
       const double spent = static_cast<double>(span.end_ns - span.begin_ns) * 1e-9 * times;
       const auto flop = static_cast<double>(cost_of(graph, node).flop);
       add_to(kinds, std::string(node.op->name), spent, flop);

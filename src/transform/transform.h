@@ -46,9 +46,9 @@ GraphPtr vmap(const Graph& graph, const Mask& batched, std::int64_t n);
 // this makes mixed mode into reverse mode; first-order gradients stay constants (stop_gradient).
 GraphPtr lower_grad(const Graph& graph);
 
-// --- passes: same inputs and outputs, same meaning
-// -------------------------------------------------------------------- Drops what no output needs,
-// in all bodies: results, carries (liveness by fixpoint), unused inputs of bodies, duplicate
+// --- passes: same inputs and outputs, same meaning ---
+
+// Drops what no output needs, in all bodies: results, carries (liveness by fixpoint), unused inputs of bodies, duplicate
 // inputs; turns invariant carries into constants, and constants of loops that are `full` into part
 // of the body. Bodies are rebuilt on the way, so this simplifies as well.
 GraphPtr dce(const Graph& graph);
