@@ -27,6 +27,8 @@ void add_info(CLI::App& app, int& exit_code) {
     const CpuInfo cpu = cpu_info();
     const double one = measure_matmul_gflops(1),
                  all = threads > 1 ? measure_matmul_gflops(threads) : one;
+    const double bf16_one = measure_matmul_gflops(1, true),
+                 bf16_all = threads > 1 ? measure_matmul_gflops(threads, true) : bf16_one;
     if (o->json) {
       const nlohmann::ordered_json json = {
           {"version", MIXFLOW_VERSION},
@@ -40,7 +42,10 @@ void add_info(CLI::App& app, int& exit_code) {
           {"threads", threads},
           {"kernels", cpu.kernels},
           {"onednn", cpu.onednn},
-          {"matmul_gflops", {{"f32", {{"one_thread", one}, {"all_threads", all}}}}},
+          {"bf16_kernels", cpu.bf16_kernels},
+          {"matmul_gflops",
+           {{"f32", {{"one_thread", one}, {"all_threads", all}}},
+            {"bf16", {{"one_thread", bf16_one}, {"all_threads", bf16_all}}}}},
       };
       std::printf("%s\n", json.dump(2).c_str());
     } else {
@@ -51,6 +56,8 @@ void add_info(CLI::App& app, int& exit_code) {
                   format_bytes(cpu.l2_bytes).c_str(), format_bytes(cpu.l3_bytes).c_str(), threads);
       std::printf("Kernels: %s; oneDNN %s\n", cpu.kernels.c_str(), cpu.onednn.c_str());
       std::printf("Matmul peak, f32: %.0f GFLOP/s on one thread, %.0f on %d\n", one, all, threads);
+      std::printf("Matmul peak, bf16 (%s): %.0f GFLOP/s on one thread, %.0f on %d\n",
+                  cpu.bf16_kernels.c_str(), bf16_one, bf16_all, threads);
     }
     exit_code = 0;
   });

@@ -40,7 +40,7 @@ Row plan_one(const std::string& file, const Combination& combination, bool expla
       config.gradient.mode == Mode::reverse
           ? row.plan.dynamic_bytes
           : planned_dynamic_bytes(config, Mode::reverse, *source, compute_type(config),
-                                  {.threads = row.plan.threads});
+                                  plan_options(config, row.plan.threads));
   return row;
 }
 
@@ -151,7 +151,7 @@ int run(const Options& o) {
   const std::vector<Row> rows = plan_all(o);
   int threads = 1;
   for (const Row& row : rows) threads = std::max(threads, row.plan.threads);
-  const double gflops = matmul_peak(threads);
+  const double gflops = matmul_peak(threads, rows.front().plan.bf16);
   if (o.json) {
     nlohmann::ordered_json json = {{"matmul_gflops", gflops},
                                    {"plans", nlohmann::ordered_json::array()}};

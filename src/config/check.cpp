@@ -387,7 +387,23 @@ void check_lengths(const Config& config) {
   }
 }
 
+// Near a gradient of zero the derivative of Adam's first steps is 1 / sqrt(eps_root): in bf16 what
+// rounding puts there outweighs the rest.
+constexpr double kSmallestBf16EpsRoot = 1e-7;
+
 void add_warnings(Config& config) {
+  const OptimizerKind kind = config.inner.optimizer.kind;
+  const bool adaptive =
+      kind == OptimizerKind::adam || kind == OptimizerKind::adamw || kind == OptimizerKind::rmsprop;
+  if (config.precision == Precision::bf16 && adaptive &&
+      config.gradient.mode != Mode::first_order &&
+      config.inner.optimizer.eps_root < kSmallestBf16EpsRoot) {
+    config.warnings.push_back(
+        origin(config, "precision") + ": bf16 with inner.optimizer.eps_root " +
+        number_text(config.inner.optimizer.eps_root) +
+        " gives meta-gradients that are mostly rounding where inner gradients "
+        "are near 0; set inner.optimizer.eps_root: 1e-6");
+  }
   if (config.gradient.mode == Mode::finite_difference && config.precision != Precision::f64) {
     config.warnings.push_back(
         origin(config, "gradient.mode") +

@@ -13,7 +13,7 @@
 
 namespace mixflow {
 
-enum class Precision : std::uint8_t { f32, f64 };
+enum class Precision : std::uint8_t { f32, bf16, f64 };
 
 using Range = std::array<double, 2>;  // [low, high]
 

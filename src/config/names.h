@@ -15,7 +15,7 @@ struct EnumNames;  // names: an array indexed by the enum's value
 
 template <>
 struct EnumNames<Precision> {
-  static constexpr std::string_view names[] = {"f32", "f64"};
+  static constexpr std::string_view names[] = {"f32", "bf16", "f64"};
 };
 template <>
 struct EnumNames<Target> {

@@ -470,7 +470,10 @@ std::vector<Key> config_keys() {
   Keys<Config> keys;
   keys.text("name", &Config::name, Form::word, "names the run and its directory");
   keys.integer("seed", &Config::seed, 0, "seeds everything random").also({"random_seed"});
-  keys.choice("precision", &Config::precision, "type of all arithmetic").also({"dtype"});
+  keys.choice("precision", &Config::precision,
+              "type of all arithmetic; bf16: f32, but the operands of large products are rounded "
+              "to bf16")
+      .also({"dtype"});
   keys.integer("threads", &Config::threads, 0, "worker threads; 0: all cores")
       .in("threads")
       .also({"cores", "num_threads", "jobs"});

@@ -140,7 +140,7 @@ void Rows::copy(std::int64_t row, Precision precision, std::byte* out,
                 to + static_cast<std::size_t>(position) * width);
   };
   const bool held_as_f64 = f32_.empty();
-  if (precision == Precision::f32) {
+  if (precision != Precision::f64) {
     auto* to = reinterpret_cast<float*>(out);
     held_as_f64 ? write(f64_, to) : write(f32_, to);
   } else {
@@ -162,7 +162,7 @@ void write_label(Loss loss, Precision precision, std::int32_t label, std::byte* 
                  std::int64_t position) {
   if (loss == Loss::cross_entropy) {
     reinterpret_cast<std::int32_t*>(out)[position] = label;
-  } else if (precision == Precision::f32) {
+  } else if (precision != Precision::f64) {
     reinterpret_cast<float*>(out)[position] = static_cast<float>(label);
   } else {
     reinterpret_cast<double*>(out)[position] = label;

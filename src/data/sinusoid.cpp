@@ -60,8 +60,8 @@ class Sinusoid final : public TaskSource {
 
   void fill(Split split, std::uint64_t index, std::int64_t tasks, std::int64_t, Precision precision,
             std::span<std::byte* const> inner, std::span<std::byte* const> outer) const override {
-    precision == Precision::f32 ? fill_as<float>(split, index, tasks, inner, outer)
-                                : fill_as<double>(split, index, tasks, inner, outer);
+    precision == Precision::f64 ? fill_as<double>(split, index, tasks, inner, outer)
+                                : fill_as<float>(split, index, tasks, inner, outer);
   }
 
  private:

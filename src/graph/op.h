@@ -68,6 +68,7 @@ struct LowerCall {
   std::span<const Type> out;
   const Attrs& attrs;
   int threads;  // how many threads the kernel may use itself; 1 inside a parallel map
+  bool bf16;    // operands of products may be rounded to bf16
 };
 
 // Inputs for the generic op test.

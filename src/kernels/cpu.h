@@ -34,12 +34,14 @@ struct CpuInfo {
   std::int64_t l2_bytes = 0;
   std::int64_t l3_bytes = 0;
   std::string kernels;  // Highway's name of the instruction set that our kernels use
+  std::string bf16_kernels;  // amx_bf16, avx512_bf16 or portable
   std::string onednn;   // its version
 };
 CpuInfo cpu_info();
 
-// Best speed of an f32 product of 512×512 matrices on `threads` threads, in GFLOP/s, the better of
-// oneDNN's and our own kernels. Takes about 0.2 s. For `info` and as the denominator of MFU.
-double measure_matmul_gflops(int threads);
+// Best speed of a product of 512×512 matrices on `threads` threads, in GFLOP/s. f32: the better of
+// oneDNN's and our own kernels; bf16: of operands that are packed already. Takes about 0.2 s. For
+// `info` and as the denominator of MFU.
+double measure_matmul_gflops(int threads, bool bf16 = false);
 
 }  // namespace mixflow

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/gemm_problem.h"
 #include "kernels/onednn.h"
 #include "util/error.h"
 
@@ -27,42 +28,22 @@ constexpr std::int64_t kLibraryColumns = 4096;
 const float* floats(const std::byte* p) { return reinterpret_cast<const float*>(p); }
 float* floats(std::byte* p) { return reinterpret_cast<float*>(p); }
 
-// A product with everything resolved: strides in floats, and which inputs it reads.
-struct Product {
-  std::int64_t k;
-  bool trans_a, trans_b;
-  std::int64_t a_batch, b_batch;
-  std::size_t a_input, b_input;
-};
-
-// The shape after normalisation. n == 1 has been turned into m == 1 (the same bytes, C being one
-// row then), so that vectors lie along C; factors that are vectors are never transposed.
-struct Problem {
-  std::int64_t batch, m, n;
-  std::vector<Product> products;
-  std::size_t z_input = 0;
-  bool add_z;
-  int threads;
-  const GemmKernels* kernels;
-
-  std::int64_t size() const { return m * n; }
-};
-
-Problem normalise(const GemmShape& shape) {
-  Problem p{shape.batch,
-            shape.m,
-            shape.n,
-            {},
-            shape.products.size() * 2,
-            shape.add_z,
-            std::max(shape.threads, 1),
-            shape.kernels != nullptr ? shape.kernels : &gemm_kernels()};
+GemmProblem normalise(const GemmShape& shape) {
+  GemmProblem p{shape.batch,
+                shape.m,
+                shape.n,
+                {},
+                shape.products.size() * 2,
+                shape.add_z,
+                std::max(shape.threads, 1),
+                shape.kernels != nullptr ? shape.kernels : &gemm_kernels()};
   const bool swap = shape.n == 1 && shape.m > 1;
   if (swap) std::swap(p.m, p.n);
   for (std::size_t i = 0; i < shape.products.size(); ++i) {
     const GemmProduct& from = shape.products[i];
     if (from.k == 0) continue;
-    Product to{from.k, from.trans_a, from.trans_b, from.a_batch, from.b_batch, 2 * i, 2 * i + 1};
+    GemmFactors to{from.k,       from.trans_a, from.trans_b, from.a_batch,
+                   from.b_batch, 2 * i,        2 * i + 1};
     if (to.a_batch < 0) to.a_batch = shape.m * from.k;
     if (to.b_batch < 0) to.b_batch = from.k * shape.n;
     if (swap) {  // (A·B)ᵀ = Bᵀ·Aᵀ
@@ -82,7 +63,7 @@ Problem normalise(const GemmShape& shape) {
 
 class OwnGemm final : public Kernel {
  public:
-  static std::unique_ptr<Kernel> make(Problem problem) {
+  static std::unique_ptr<Kernel> make(GemmProblem problem) {
     std::vector<Slice> slices;
     std::vector<Pass> passes;
     const bool nt = use_dots(problem);
@@ -126,7 +107,7 @@ class OwnGemm final : public Kernel {
     std::size_t first, count;
   };
 
-  OwnGemm(Problem problem, bool nt, std::vector<Slice> slices, std::vector<Pass> passes,
+  OwnGemm(GemmProblem problem, bool nt, std::vector<Slice> slices, std::vector<Pass> passes,
           std::int64_t panel_floats, int threads)
       : Kernel(thread_bytes(panel_floats) * threads),
         problem_(std::move(problem)),
@@ -149,24 +130,24 @@ class OwnGemm final : public Kernel {
     return bytes % 4096 == 0 ? bytes + 64 : bytes;
   }
 
-  static std::int64_t depth(const Problem& problem) {
+  static std::int64_t depth(const GemmProblem& problem) {
     std::int64_t sum = 0;
-    for (const Product& product : problem.products) sum += product.k;
+    for (const GemmFactors& product : problem.products) sum += product.k;
     return sum;
   }
 
   // A·Bᵀ as dot products: measured faster than turning B for one row, and for few rows of a B that
   // leaves the first-level cache.
-  static bool use_dots(const Problem& problem) {
+  static bool use_dots(const GemmProblem& problem) {
     return !problem.products.empty() &&
-           std::ranges::all_of(problem.products, [&](const Product& product) {
+           std::ranges::all_of(problem.products, [&](const GemmFactors& product) {
              return product.trans_b && !product.trans_a &&
                     (problem.m == 1 || (problem.m <= 4 && product.k * problem.n >= 32768));
            });
   }
 
   // Cuts the products into slices and passes; returns the floats that the panels of one pass take.
-  static std::int64_t plan(const Problem& problem, bool nt, std::vector<Slice>& slices,
+  static std::int64_t plan(const GemmProblem& problem, bool nt, std::vector<Slice>& slices,
                            std::vector<Pass>& passes) {
     const std::int64_t width = problem.kernels->panel_columns(problem.n);
     const std::int64_t panels = (problem.n + width - 1) / width;
@@ -174,7 +155,7 @@ class OwnGemm final : public Kernel {
     std::int64_t used = 0;
     std::int64_t most = 0;
     passes.push_back({0, 0});
-    for (const Product& product : problem.products) {
+    for (const GemmFactors& product : problem.products) {
       for (std::int64_t k0 = 0; k0 < product.k; k0 += kPassDepth) {
         const std::int64_t k = std::min(kPassDepth, product.k - k0);
         if (passes.back().count == kPassSlices || (passes.back().count > 0 && k > room)) {
@@ -216,7 +197,7 @@ class OwnGemm final : public Kernel {
 
   // Rows of B at a stride of many half-pages fall into few cache sets: worth a copy if it is read
   // often.
-  static Feed feed_by_rows(const Problem& problem, bool nt, std::int64_t k) {
+  static Feed feed_by_rows(const GemmProblem& problem, bool nt, std::int64_t k) {
     return !nt && problem.n % 512 == 0 && k > 16 && problem.m >= 64 ? Feed::copied : Feed::plain;
   }
 
@@ -266,7 +247,7 @@ class OwnGemm final : public Kernel {
     return to;
   }
 
-  const Problem problem_;
+  const GemmProblem problem_;
   const std::vector<Slice> slices_;
   const std::vector<Pass> passes_;
   const bool nt_;
@@ -281,15 +262,10 @@ class OwnGemm final : public Kernel {
 
 class LibraryGemm final : public Kernel {
  public:
-  explicit LibraryGemm(Problem problem)
-      : problem_(std::move(problem)),
-        // Whole entries on one thread each beat entries in turn on all threads, if none is left
-        // idle.
-        by_batch_(problem_.threads > 1 && (problem_.batch % problem_.threads == 0 ||
-                                           problem_.batch >= 4 * problem_.threads)) {}
+  explicit LibraryGemm(GemmProblem problem) : problem_(std::move(problem)) {}
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
-    if (by_batch_) {
+    if (problem_.by_batch()) {
 #pragma omp parallel for num_threads(problem_.threads) schedule(static)
       for (std::int64_t b = 0; b < problem_.batch; ++b) entry(in, out, b, 1);
     } else {
@@ -308,7 +284,7 @@ class LibraryGemm final : public Kernel {
       if (z != c) std::memcpy(c, z, static_cast<std::size_t>(problem_.size()) * sizeof(float));
       beta = 1;
     }
-    for (const Product& p : problem_.products) {
+    for (const GemmFactors& p : problem_.products) {
       const float* left = floats(in[p.a_input]) + b * p.a_batch;
       const float* right = floats(in[p.b_input]) + b * p.b_batch;
       const std::int64_t ldb = p.trans_b ? p.k : n;
@@ -321,14 +297,13 @@ class LibraryGemm final : public Kernel {
     }
   }
 
-  const Problem problem_;
-  const bool by_batch_;
+  const GemmProblem problem_;
 };
 
 // Nothing to multiply: C is Z or zero.
 class NoProduct final : public Kernel {
  public:
-  explicit NoProduct(Problem problem) : problem_(std::move(problem)) {}
+  explicit NoProduct(GemmProblem problem) : problem_(std::move(problem)) {}
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
     const std::size_t bytes =
@@ -342,10 +317,14 @@ class NoProduct final : public Kernel {
   }
 
  private:
-  const Problem problem_;
+  const GemmProblem problem_;
 };
 
 }  // namespace
+
+bool gemm_takes_bf16(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return m >= 32 && n >= 32 && k >= 32 && m * n >= 24 * (m + n);
+}
 
 bool gemm_is_small(std::int64_t m, std::int64_t n, std::int64_t k) {
   return k <= 64 || n <= 64 || m <= 8 || m * n * k < 4'000'000;
@@ -353,13 +332,17 @@ bool gemm_is_small(std::int64_t m, std::int64_t n, std::int64_t k) {
 
 std::unique_ptr<Kernel> make_gemm(const GemmShape& shape) {
   MIXFLOW_CHECK(shape.batch >= 0 && shape.m >= 0 && shape.n >= 0, "gemm: negative size");
-  Problem problem = normalise(shape);
+  GemmProblem problem = normalise(shape);
   if (problem.products.empty() || problem.batch * problem.size() == 0) {
     return std::make_unique<NoProduct>(std::move(problem));
   }
-  const bool small = std::ranges::all_of(problem.products, [&](const Product& product) {
+  const bool small = std::ranges::all_of(problem.products, [&](const GemmFactors& product) {
     return gemm_is_small(problem.m, problem.n, product.k);
   });
+  const bool bf16 = shape.bf16 && std::ranges::all_of(problem.products, [&](const auto& product) {
+                      return gemm_takes_bf16(problem.m, problem.n, product.k);
+                    });
+  if (bf16) return make_bf16_gemm(std::move(problem), shape.bf16_kernels);
   if (small) return OwnGemm::make(std::move(problem));
   return std::make_unique<LibraryGemm>(std::move(problem));
 }

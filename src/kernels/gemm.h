@@ -3,13 +3,15 @@
 //
 // Small and thin shapes run on our own register-tiled kernels (small_gemm.h): nothing is decided,
 // built or allocated when they run. Large ones go to oneDNN's sgemm. Which, how rows are tiled and
-// what is turned or packed into scratch is settled here, once.
+// what is turned or packed into scratch is settled here, once. With `bf16`, the products that gain
+// by it are computed from operands rounded to bf16, with sums in f32 (bf16_gemm.cpp).
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "kernels/bf16_kernels.h"
 #include "kernels/kernel.h"
 #include "kernels/small_gemm.h"
 
@@ -31,8 +33,10 @@ struct GemmShape {
   std::vector<GemmProduct> products;
   bool add_z = false;  // there is a Z, dense like C
   int threads = 1;     // how many threads one run may use; 1 inside a parallel region
+  bool bf16 = false;   // operands may be rounded to bf16 (gemm_takes_bf16)
   // For tests; null: the best for this CPU.
   const GemmKernels* kernels = nullptr;
+  const Bf16Kernels* bf16_kernels = nullptr;
 };
 
 // Inputs of the kernel: A_0, B_0, A_1, B_1, .. (, Z); one output C, which may be Z's buffer and no
@@ -41,5 +45,9 @@ std::unique_ptr<Kernel> make_gemm(const GemmShape& shape);
 
 // Whether a product of this size (of one batch entry) runs on our own kernels rather than on sgemm.
 bool gemm_is_small(std::int64_t m, std::int64_t n, std::int64_t k);
+
+// Whether the operands of a product of this size are rounded to bf16 where they may be: where
+// multiplying in bf16 saves more time than packing takes. The same on every CPU.
+bool gemm_takes_bf16(std::int64_t m, std::int64_t n, std::int64_t k);
 
 }  // namespace mixflow

@@ -59,7 +59,8 @@ GemmShape gemm_shape(const LowerCall& call) {
   return {.batch = product(c.begin(), c.end() - 2),
           .m = c[c.size() - 2],
           .n = c.back(),
-          .threads = call.threads};
+          .threads = call.threads,
+          .bf16 = call.bf16};
 }
 
 }  // namespace

@@ -150,7 +150,8 @@ bool has_f64(const std::vector<Type>& types) {
 
 }  // namespace
 
-std::shared_ptr<const Kernel> lower_node(const Graph& graph, const Node& node, int threads) {
+std::shared_ptr<const Kernel> lower_node(const Graph& graph, const Node& node, int threads,
+                                         bool bf16) {
   std::vector<Type> in = types_of(graph, node.in);
   std::vector<Type> out = types_of(graph, node.out);
   if (has_f64(in) || has_f64(out)) {
@@ -160,7 +161,7 @@ std::shared_ptr<const Kernel> lower_node(const Graph& graph, const Node& node, i
                                              node.attrs);
   }
   MIXFLOW_CHECK(node.op->lower, "no lowering for op " + std::string(node.op->name));
-  return node.op->lower({.in = in, .out = out, .attrs = node.attrs, .threads = threads});
+  return node.op->lower({.in = in, .out = out, .attrs = node.attrs, .threads = threads, .bf16 = bf16});
 }
 
 Cost cost_of(const Graph& graph, const Node& node) {

@@ -9,7 +9,8 @@
 
 namespace mixflow {
 
-std::shared_ptr<const Kernel> lower_node(const Graph& graph, const Node& node, int threads);
+std::shared_ptr<const Kernel> lower_node(const Graph& graph, const Node& node, int threads,
+                                         bool bf16);
 
 // Work of one execution of a primitive or fused node.
 Cost cost_of(const Graph& graph, const Node& node);

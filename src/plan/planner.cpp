@@ -33,7 +33,9 @@ BodyPtr Planner::plan(const GraphPtr& graph, const std::vector<InputContract>& i
 
 std::shared_ptr<const Kernel> Planner::kernel(const Graph& graph, std::int32_t node, int threads) {
   auto& known = kernels_[{&graph, node, threads}];
-  if (!known) known = lower_node(graph, graph.nodes[static_cast<std::size_t>(node)], threads);
+  if (!known) {
+    known = lower_node(graph, graph.nodes[static_cast<std::size_t>(node)], threads, options.bf16);
+  }
   return known;
 }
 

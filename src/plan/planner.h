@@ -10,6 +10,7 @@ namespace mixflow {
 
 struct PlanOptions {
   int threads = 1;      // of kernels at the top level, and of the outermost parallel loops
+  bool bf16 = false;    // products from operands rounded to bf16, where that is faster
   bool share = true;    // false: every value has memory of its own and nothing is done in place
                         // (checked runs compare)
   bool poison = false;  // record what each instruction frees

@@ -16,4 +16,9 @@ inline DType compute_type(const Config& config) {
   return config.precision == Precision::f64 ? DType::f64 : DType::f32;
 }
 
+// How its stages are planned for that many threads.
+inline PlanOptions plan_options(const Config& config, int threads) {
+  return {.threads = threads, .bf16 = config.precision == Precision::bf16};
+}
+
 }  // namespace mixflow

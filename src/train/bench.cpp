@@ -42,7 +42,7 @@ class Runner {
         experiment_(
             build_experiment(config, *source_, compute_type(config), meta_step_parts(config))),
         step_(experiment_, *source_,
-              compile_stage(experiment_.train, {.threads = threads_of(config)})) {
+              compile_stage(experiment_.train, plan_options(config, threads_of(config)))) {
     draw_initial_values(experiment_, step_.stage());
   }
 
@@ -105,7 +105,7 @@ void Bench::plan() {
     row.plan =
         in_combination(settings, [&] { return plan_meta_step(config, *make_source(config)); });
     row.predicted_s = predicted_seconds(row.plan);
-    row.has_mfu = config.precision == Precision::f32;
+    row.has_mfu = config.precision != Precision::f64;
     say(name(i) + ": static " + format_bytes(row.plan.static_bytes) + ", dynamic " +
         format_bytes(row.plan.dynamic_bytes));
     report_.threads = std::max(report_.threads, row.plan.threads);
@@ -211,7 +211,8 @@ BenchReport Bench::run() {
   report_.reps = options_.reps;
   report_.warmup = options_.warmup;
   plan();
-  report_.matmul_gflops = matmul_peak(report_.threads);
+  const bool bf16 = combinations_.front().config.precision == Precision::bf16;
+  report_.matmul_gflops = matmul_peak(report_.threads, bf16);
   threads_ = 0;
   const std::vector<std::size_t> chosen = choose();
   if (report_.interleaved) {

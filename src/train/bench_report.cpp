@@ -55,7 +55,7 @@ std::string profiles_text(const BenchReport& report) {
     if (!row.profile) continue;
     const std::string settings = to_text(row.settings);
     text += "\n" + (settings.empty() ? "" : settings + ": ") +
-            to_text(*row.profile, matmul_peak(row.plan.threads));
+            to_text(*row.profile, matmul_peak(row.plan.threads, row.plan.bf16));
   }
   return text;
 }
@@ -161,7 +161,7 @@ double BenchRow::gflops() const {
   return measured ? static_cast<double>(plan.model_flop) / median_s() * 1e-9 : 0;
 }
 
-double BenchRow::mfu() const { return gflops() / matmul_peak(plan.threads); }
+double BenchRow::mfu() const { return gflops() / matmul_peak(plan.threads, plan.bf16); }
 
 std::string to_json(const BenchReport& report) {
   Json json = {{"config", report.config},
@@ -226,7 +226,7 @@ std::string to_csv(const BenchReport& report) {
             row.arena_peak_bytes, row.rss_bytes, row.plan.flop, row.plan.model_flop}) {
         cells.push_back(std::to_string(number));
       }
-      cells.push_back(number_text(matmul_peak(row.plan.threads)));
+      cells.push_back(number_text(matmul_peak(row.plan.threads, row.plan.bf16)));
       text += csv_line(cells);
     }
   }

@@ -23,6 +23,9 @@ namespace {
 constexpr double kExactTolerance = 1e-10;
 constexpr double kDifferenceTolerance = 1e-6;
 constexpr double kFastTolerance = 1e-4;
+// Of 1 - cosine, for tensors that are not negligible beside the others of their kind.
+constexpr double kBf16Tolerance = 1e-3;
+constexpr double kNegligible = 1e-2;
 
 using Tensors = std::vector<std::vector<double>>;  // in the order of experiment.eta
 
@@ -118,7 +121,7 @@ struct Gradient {
 Gradient gradient(const Config& config, const TaskSource& source, const Point& point, DType dtype,
                   int threads) {
   const Experiment experiment = build_experiment(config, source, dtype, {.grad = true});
-  StageRun run(experiment.grad, {.threads = threads});
+  StageRun run(experiment.grad, plan_options(config, threads));
   point.give(run);
   run.run();
   Gradient result;
@@ -215,6 +218,38 @@ CheckLine differences(const Config& config, const TaskSource& source, const Poin
   return line;
 }
 
+std::vector<Bf16Error> bf16_errors(const Tensors& a, const Tensors& b,
+                                   const std::vector<Port>& eta) {
+  std::map<std::string_view, double> squares;
+  for (std::size_t i = 0; i < b.size(); ++i)
+    squares[kind_of(eta[i].name)] += norm(b[i]) * norm(b[i]);
+  std::vector<Bf16Error> errors;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    double product = 0, difference = 0;
+    for (std::size_t e = 0; e < a[i].size(); ++e) {
+      product += a[i][e] * b[i][e];
+      difference += (a[i][e] - b[i][e]) * (a[i][e] - b[i][e]);
+    }
+    const double scale = norm(b[i]);
+    const bool both_zero = scale == 0 && norm(a[i]) == 0;
+    errors.push_back({.tensor = eta[i].name,
+                      .cosine = both_zero ? 1 : product / (norm(a[i]) * scale),
+                      .relative = both_zero ? 0 : std::sqrt(difference) / scale,
+                      .share = both_zero ? 0 : scale / std::sqrt(squares[kind_of(eta[i].name)])});
+  }
+  return errors;
+}
+
+CheckLine worst_of(const std::vector<Bf16Error>& errors) {
+  CheckLine line{.what = "mixed, bf16: 1 - cosine", .tolerance = kBf16Tolerance};
+  for (const Bf16Error& error : errors) {
+    // NaN and a gradient where there should be none are never negligible.
+    if (!(error.share < kNegligible) || std::isnan(error.cosine))
+      note(line, 1 - error.cosine, error.tensor);
+  }
+  return line;
+}
+
 bool has_blocks(const Config& config) {
   return std::holds_alternative<TransformerModel>(config.model);
 }
@@ -305,9 +340,15 @@ CheckReport check(const Config& config) {
                                    std::numeric_limits<double>::epsilon(), eta));
   }
   report.lines.push_back(differences(mixed, *source, point, exact.tensors));
+  mixed.precision = Precision::f32;
   const Gradient fast = gradient(mixed, *source, point, DType::f32, threads);
   report.lines.push_back(compare("mixed, fast f32 path", fast.tensors, exact.tensors,
                                  kFastTolerance, std::numeric_limits<float>::epsilon(), eta));
+  if (config.precision != Precision::bf16) return report;
+  mixed.precision = Precision::bf16;
+  const Gradient rounded = gradient(mixed, *source, point, DType::f32, threads);
+  report.bf16 = bf16_errors(rounded.tensors, exact.tensors, eta);
+  report.lines.push_back(worst_of(report.bf16));
   return report;
 }
 
@@ -320,7 +361,13 @@ std::string to_json(const CheckReport& report) {
                      {"worst", line.worst},
                      {"ok", line.ok()}});
   }
-  const nlohmann::ordered_json json = {{"ok", report.ok()}, {"checks", std::move(lines)}};
+  nlohmann::ordered_json json = {{"ok", report.ok()}, {"checks", std::move(lines)}};
+  for (const Bf16Error& error : report.bf16) {
+    json["bf16"].push_back({{"tensor", error.tensor},
+                            {"cosine", error.cosine},
+                            {"relative_error", error.relative},
+                            {"share", error.share}});
+  }
   return json.dump(2);
 }
 
@@ -330,6 +377,16 @@ std::string to_text(const CheckReport& report) {
     char row[256];
     std::snprintf(row, sizeof row, "  %-4s %-56s %9.2e  (<= %.0e)  %s\n", line.ok() ? "ok" : "FAIL",
                   line.what.c_str(), line.error, line.tolerance, line.worst.c_str());
+    text += row;
+  }
+  if (report.bf16.empty()) return text;
+  text += "Meta-gradient in bf16 against float64; share: of the norm of its kind, tensors below ";
+  text += std::to_string(static_cast<int>(100 * kNegligible)) + " % do not count\n";
+  text += "      cosine  relative error   share\n";
+  for (const Bf16Error& error : report.bf16) {
+    char row[256];
+    std::snprintf(row, sizeof row, "  %10.6f  %14.2e  %5.1f %%  %s\n", error.cosine, error.relative,
+                  100 * error.share, error.tensor.c_str());
     text += row;
   }
   return text;

@@ -17,8 +17,16 @@ struct CheckLine {
   std::string worst;  // the tensor that it is of
   bool ok() const { return error <= tolerance; }
 };
+// One tensor's meta-gradient in bf16 beside that in float64.
+struct Bf16Error {
+  std::string tensor;
+  double cosine = 1;
+  double relative = 0;  // |a - b| / |b|
+  double share = 0;     // of the norm of the gradients of its kind
+};
 struct CheckReport {
   std::vector<CheckLine> lines;
+  std::vector<Bf16Error> bf16;  // by tensor, with precision: bf16
   bool ok() const;
 };
 std::string to_json(const CheckReport& report);

@@ -62,7 +62,7 @@ GradReport meta_gradient(const Config& config, const GradOptions& options) {
   const bool by_differences = config.gradient.mode == Mode::finite_difference;
   const Experiment experiment = build_experiment(config, *source, compute_type(config),
                                                  {.grad = true, .objective = by_differences});
-  StageRun run(experiment.grad, {.threads = threads});
+  StageRun run(experiment.grad, plan_options(config, threads));
   draw_initial_values(experiment, run);
   run.fill(*source, Split::train, 1, config.precision);
   GradReport report;
@@ -73,7 +73,7 @@ GradReport meta_gradient(const Config& config, const GradOptions& options) {
   run.run();
   std::vector<std::vector<double>> differences;
   if (by_differences)
-    differences = FiniteDifference(experiment, {.threads = threads}).gradient(run);
+    differences = FiniteDifference(experiment, plan_options(config, threads)).gradient(run);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   TensorFile out;

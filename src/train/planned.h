@@ -12,6 +12,7 @@ namespace mixflow {
 struct PlannedStep {
   std::string mode;
   int threads = 1;
+  bool bf16 = false;
   std::int64_t theta_size = 0;  // number of inner parameters
   std::int64_t static_bytes = 0, dynamic_bytes = 0;
   std::int64_t flop = 0, model_flop = 0, nodes = 0;
@@ -28,11 +29,11 @@ int threads_of(const Config& config);
 // Builds the graphs of one meta-step and plans them; nothing is allocated or run.
 PlannedStep plan_meta_step(const Config& config, const TaskSource& source);
 
-// The matmul peak in GFLOP/s by number of threads, each measured once per process. Starts that
-// many threads.
-double matmul_peak(int threads);
+// The matmul peak in GFLOP/s by number of threads and type of the operands, each measured once per
+// process. Starts that many threads.
+double matmul_peak(int threads, bool bf16);
 
-// Seconds at the matmul peak of the plan's threads.
+// Seconds at the matmul peak of the plan's threads and operands.
 double predicted_seconds(const PlannedStep& plan);
 
 }  // namespace mixflow

@@ -56,7 +56,7 @@ class Trainer {
         threads_(start_threads(config.threads)),
         source_(make_source(config)),
         experiment_(build_experiment(config, *source_, compute_type(config), parts_of(config))),
-        plan_{.threads = threads_},
+        plan_(plan_options(config, threads_)),
         run_dir_(options.out, config, options.resume),
         eval_program_(compile_stage(experiment_.eval, plan_)),
         state_program_(config.inner.carries_state() ? compile_stage(experiment_.state_eval, plan_)
@@ -292,7 +292,7 @@ void Trainer::log(std::int64_t t) {
   line.step_s = (steps_s_ - logged_steps_s_) / static_cast<double>(t - logged_step_);
   line.wall_s = wall();
   line.gflops = static_cast<double>(experiment_.model_flop) / line.step_s * 1e-9;
-  if (peak_gflops_ == 0) peak_gflops_ = measure_matmul_gflops(threads_);
+  if (peak_gflops_ == 0) peak_gflops_ = measure_matmul_gflops(threads_, plan_.bf16);
   line.mfu = line.gflops / peak_gflops_;
   const std::int64_t examples =
       config().meta.batch *

@@ -143,10 +143,11 @@ TEST_CASE("warnings about a config go to stderr and do not stop it") {
 TEST_CASE("info tells the build, the processor and the speed of products") {
   const TemporaryDirectory directory;
   const auto json = json_of(mixflow::mixflow({"info", "--json", "--threads", "1"}, directory.path));
-  for (const char* key : {"version", "build", "compiler", "cpu", "features", "kernels", "onednn"})
+  for (const char* key : {"version", "build", "compiler", "cpu", "features", "kernels", "bf16_kernels", "onednn"})
     CHECK_MESSAGE(json.at(key).is_string(), key);
   CHECK(json.at("threads") == 1);
-  CHECK(json.at("matmul_gflops").at("f32").at("one_thread").get<double>() > 0);
+  for (const char* type : {"f32", "bf16"})
+    CHECK(json.at("matmul_gflops").at(type).at("one_thread").get<double>() > 0);
   const Outcome text = mixflow::mixflow({"info"}, directory.path);
   CHECK(text.code == 0);
   CHECK(text.out.find("Matmul peak") != std::string::npos);

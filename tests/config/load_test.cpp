@@ -169,6 +169,20 @@ TEST_CASE("finite differences in f32 load with a warning, in f64 without") {
             .warnings.empty());
 }
 
+TEST_CASE(
+    "bf16 with an adaptive inner optimiser loads with a warning, without if eps_root is large") {
+  const std::string text = kLeast + "precision: bf16\ninner: {optimizer: {kind: adam";
+  const Config config = parse_config(text + "}}\n", "c.yaml");
+  CHECK(config.precision == Precision::bf16);
+  REQUIRE(config.warnings.size() == 1);
+  CHECK(config.warnings[0] ==
+        "c.yaml:4:12: precision: bf16 with inner.optimizer.eps_root 1e-12 gives meta-gradients that "
+        "are mostly rounding where inner gradients are near 0; set inner.optimizer.eps_root: 1e-6");
+  CHECK(parse_config(text + ", eps_root: 1e-6}}\n", "c.yaml").warnings.empty());
+  CHECK(parse_config(text + "}}\ngradient: {mode: first_order}\n", "c.yaml").warnings.empty());
+  CHECK(parse_config(kLeast + "precision: bf16\n", "c.yaml").warnings.empty());
+}
+
 TEST_CASE("rates per step before the window load with a warning") {
   const std::string text =
       "data: {kind: sinusoid}\nmodel: {kind: mlp}\n"

@@ -91,6 +91,31 @@ TEST_CASE("twelve of the sixteen modes and remat choices have graphs of their ow
   CHECK(texts.size() == 12);
 }
 
+TEST_CASE("check shows what rounding to bf16 does to each tensor's meta-gradient") {
+  // Wide enough for products that are rounded; float64 would take longer with more.
+  const auto report_of = [](const std::string& eps_root) {
+    return check(
+        transformer_config({"data.sequence=24", "data.batch=2", "data.outer_batch=2",
+                            "model.vocab=50", "model.d_model=48", "model.ffw=48", "model.layers=1",
+                            "model.heads=1", "model.kv_size=48", "meta.batch=1", "precision=bf16",
+                            "inner.optimizer={kind: adam, lr: 1e-3, eps_root: " + eps_root + "}"}));
+  };
+  const CheckReport report = report_of("1e-4");
+  CHECK(report.ok());
+  REQUIRE(report.bf16.size() == 11);
+  for (const Bf16Error& error : report.bf16) {
+    CAPTURE(error.tensor);
+    CHECK(error.cosine > 0.99);
+    CHECK(error.relative > 1e-4);  // it was rounded
+    CHECK(error.relative < 0.1);
+    CHECK(error.share <= 1);
+  }
+  CHECK(report.lines.back().what == "mixed, bf16: 1 - cosine");
+  // Without the remedy rounding outweighs the gradient, and the check says so.
+  const CheckReport ill = report_of("1e-14");
+  CHECK_FALSE(ill.lines.back().ok());
+}
+
 TEST_CASE("a meta-gradient that is not a number fails the check, whatever the other tensors say") {
   for (const std::string order : {"[{kind: lr}, {kind: init}]", "[{kind: init}, {kind: lr}]"}) {
     CAPTURE(order);

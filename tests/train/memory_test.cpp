@@ -14,7 +14,7 @@ const std::vector<Layout> kLayouts = {{1, 1}, {5, 1}, {1, 2}, {5, 2}};
 
 // Both sides of one stage's promise, over two runs: the second must not need more.
 void check_stage(const Built& built, const Stage& stage, int threads) {
-  StageRun run(stage, {.threads = threads});
+  StageRun run(stage, plan_options(built.experiment.config, threads));
   draw_initial_values(built.experiment, run);
   for (std::int64_t t = 1; t <= 2; ++t) {
     give_step(built, run, t);
@@ -139,5 +139,14 @@ TEST_CASE("planned dynamic bytes are the measured ones for transformers on one a
     CAPTURE(threads);
     const Built built(transformer_config(choices[i]));
     check_stage(built, built.experiment.train, threads);
+  }
+}
+
+TEST_CASE("planned dynamic bytes are the measured ones where products are rounded to bf16") {
+  for (const std::string blocks : {"{attention: 0}", "{attention: 48, feed_forward: 48}"}) {
+    const Built built(transformer_config(
+        {"data.sequence=96", "model.vocab=64", "model.d_model=64", "model.ffw=96",
+         "model.kv_size=48", "precision=bf16", "gradient.blocks=" + blocks}));
+    for (const int threads : {1, 2}) check_stage(built, built.experiment.train, threads);
   }
 }

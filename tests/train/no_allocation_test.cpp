@@ -66,7 +66,7 @@ namespace {
 std::int64_t allocations_of(const Config& config, int threads) {
   start_threads(threads);
   const Built built(config);
-  StageRun run(built.experiment.train, {.threads = threads});
+  StageRun run(built.experiment.train, plan_options(config, threads));
   draw_initial_values(built.experiment, run);
   double sum = 0;
   for (std::int64_t t = 1; t <= 51; ++t) {
@@ -144,6 +144,18 @@ TEST_CASE("meta-steps on batches of a table allocate nothing") {
     CAPTURE(threads);
     CHECK(allocations_of(files.config({"inner.optimizer.kind=adam"}), threads) == 0);
     CHECK(allocations_of(files.config({"data.batch=0", "model.hidden=[300, 300]"}), threads) == 0);
+  }
+}
+
+TEST_CASE("meta-steps with products in bf16 allocate nothing") {
+  if (!counts()) return;
+  const Settings settings = {"data.sequence=64",   "data.batch=1",     "data.outer_batch=1",
+                             "model.vocab=64",     "model.d_model=64", "model.ffw=96",
+                             "model.kv_size=48",   "meta.batch=1",     "precision=bf16",
+                             "gradient.mode=mixed"};
+  for (const int threads : {1, 2}) {
+    CAPTURE(threads);
+    CHECK(allocations_of(transformer_config(settings), threads) == 0);
   }
 }
 

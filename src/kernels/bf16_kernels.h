@@ -1,0 +1,54 @@
+// Products of matrices rounded to bf16, summed in f32: packing and one block of the result. One
+// table of functions per kind of CPU; `bf16_kernels()` is the best that this one runs.
+//
+// Rounding is to the nearest, ties to even; NaN stays NaN. Operands are packed into tiles of
+// 16 vectors (rows of A or columns of B) by 32 terms, 1 KiB each, of pairs of terms: a word holds
+// term 2p in its lower half and 2p + 1 in its upper. What a matrix lacks to whole tiles is zero.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace mixflow {
+
+constexpr std::int64_t kBf16Vectors = 16;
+constexpr std::int64_t kBf16Terms = 32;
+constexpr std::int64_t kBf16TileWords = kBf16Vectors * kBf16Terms / 2;
+// A block of the result is up to 2 × 2 tiles.
+constexpr std::int64_t kBf16Block = 2 * kBf16Vectors;
+
+struct Bf16Kernels {
+  const char* name;
+
+  // Packs a whole tile of `from` into `to` (64-byte aligned). Vector v's term k is
+  // from[v * ld + k] if `terms_contiguous`, else from[k * ld + v]. Rows of A lie one after the
+  // other (to[v * 16 + p]), columns of B side by side (to[p * 16 + v]): `side_by_side`.
+  void (*pack)(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side_by_side,
+               std::uint32_t* to);
+
+  // c[m,n] (+)= A·B for m, n <= 32, over `tiles` tiles of terms. A's second 16 rows and B's second
+  // 16 columns begin `a_next` and `b_next` words later.
+  void (*block)(const std::uint32_t* a, std::ptrdiff_t a_next, const std::uint32_t* b,
+                std::ptrdiff_t b_next, std::int64_t tiles, std::int64_t m, std::int64_t n, float* c,
+                std::ptrdiff_t ldc, bool add);
+
+  // Around a thread's calls of `block`: they may hold state of the CPU.
+  void (*begin)();
+  void (*end)();
+};
+
+const Bf16Kernels& bf16_kernels();
+
+// Those that this CPU runs, the best first; for tests. Not to be called while kernels run.
+std::vector<const Bf16Kernels*> all_bf16_kernels();
+
+// Highway's, for every CPU, and those of each of its instruction sets that this one runs
+// (bf16_portable.cpp).
+const Bf16Kernels& portable_bf16_kernels();
+std::vector<const Bf16Kernels*> all_portable_bf16_kernels();
+// Of CPUs with AVX512-BF16, and with AMX (bf16_x86.cpp); null where they do not run.
+const Bf16Kernels* avx512_bf16_kernels();
+const Bf16Kernels* amx_bf16_kernels();
+
+}  // namespace mixflow

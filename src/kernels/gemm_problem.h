@@ -1,0 +1,41 @@
+// A product's shape with everything resolved: what the kernels behind make_gemm are built from.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels/gemm.h"
+
+namespace mixflow {
+
+struct GemmFactors {
+  std::int64_t k;
+  bool trans_a, trans_b;
+  std::int64_t a_batch, b_batch;  // elements from one batch entry to the next
+  std::size_t a_input, b_input;   // their positions among the kernel's inputs
+};
+
+// The shape after normalisation. n == 1 has been turned into m == 1 (the same bytes, C being one
+// row then), so that vectors lie along C; factors that are vectors are never transposed.
+struct GemmProblem {
+  std::int64_t batch, m, n;
+  std::vector<GemmFactors> products;
+  std::size_t z_input = 0;
+  bool add_z;
+  int threads;
+  const GemmKernels* kernels;
+
+  std::int64_t size() const { return m * n; }
+  // Whether whole batch entries go to threads: each on one thread beats entries in turn on all
+  // threads, if none is left idle.
+  bool by_batch() const {
+    return threads > 1 && (batch % threads == 0 || batch >= std::int64_t{4} * threads);
+  }
+};
+
+// Inputs rounded to bf16, sums in f32 (bf16_gemm.cpp).
+std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels* kernels);
+
+}  // namespace mixflow

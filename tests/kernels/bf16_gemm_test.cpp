@@ -1,0 +1,170 @@
+#include <doctest/doctest.h>
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "kernels/gemm.h"
+#include "kernels/products.h"
+
+namespace mixflow {
+namespace {
+
+using namespace testing;
+
+// The definition: to the nearest, ties to even; NaN stays NaN. Upper half of the word.
+std::uint32_t rounded_bits(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  if (std::isnan(x)) return (bits | 0x00400000U) >> 16;
+  const std::uint32_t below = bits & 0xFFFFU, half = 0x8000U;
+  const bool up = below > half || (below == half && (bits >> 16 & 1U) != 0);
+  return (bits >> 16) + (up ? 1U : 0U);
+}
+
+float rounded(float x) { return std::bit_cast<float>(rounded_bits(x) << 16); }
+
+// Operands that bf16 holds exactly: then only the sums round, as in f32.
+Operands exact_operands(const GemmShape& shape, Rng& rng) {
+  Operands operands(shape, rng);
+  for (std::size_t i = 0; i < 2 * shape.products.size(); ++i) {
+    for (float& x : operands.values[i]) x = rounded(x);
+  }
+  return operands;
+}
+
+void check(const GemmShape& shape, Rng& rng) {
+  const std::string text = describe(shape);
+  CAPTURE(text);
+  const Operands operands = exact_operands(shape, rng);
+  const auto kernel = make_gemm(shape);
+  const std::vector<float> c = run(*kernel, shape, operands, false);
+  CHECK(all_close(c, reference(shape, operands), tolerance(shape)));
+  CHECK(run(*kernel, shape, operands, false) == c);
+  if (shape.add_z) CHECK(run(*kernel, shape, operands, true) == c);
+}
+
+TEST_CASE("Packing rounds every value to the nearest bf16 and puts it in its place") {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  Rng rng(1, Purpose::check, 20);
+  for (const Bf16Kernels* kernels : all_bf16_kernels()) {
+    CAPTURE(kernels->name);
+    for (const bool terms_contiguous : {false, true}) {
+      const std::int64_t rows = terms_contiguous ? kBf16Vectors : kBf16Terms;
+      const std::int64_t ld = (terms_contiguous ? kBf16Terms : kBf16Vectors) + 3;
+      std::vector<float> from = draw(rows * ld, rng);
+      // Ties to either side, what carries into the exponent, and what is not finite.
+      const float special[] = {1.00390625F,     1.01171875F,
+                               1.9999999F,      3.3e38F,
+                               -0.0F,           kInf,
+                               -kInf,           std::nanf(""),
+                               -std::nanf("1"), std::bit_cast<float>(0x7F800001U)};
+      std::copy(std::begin(special), std::end(special), from.begin());
+      for (const bool side_by_side : {false, true}) {
+        Guarded to(kBf16TileWords * 4);
+        kernels->pack(from.data(), ld, terms_contiguous, side_by_side, to.as<std::uint32_t>());
+        CHECK(to.intact());
+        int wrong = 0;
+        for (std::int64_t v = 0; v < kBf16Vectors; ++v) {
+          for (std::int64_t k = 0; k < kBf16Terms; ++k) {
+            const std::int64_t pair = k / 2;
+            const std::uint32_t word =
+                to.as<std::uint32_t>()[side_by_side ? pair * kBf16Vectors + v
+                                                    : v * (kBf16Terms / 2) + pair];
+            const std::uint32_t found = k % 2 == 0 ? word & 0xFFFFU : word >> 16;
+            const float x =
+                from[static_cast<std::size_t>(terms_contiguous ? v * ld + k : k * ld + v)];
+            const bool same = std::isnan(x) ? std::isnan(std::bit_cast<float>(found << 16))
+                                            : found == rounded_bits(x);
+            wrong += same ? 0 : 1;
+          }
+        }
+        CHECK(wrong == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("Products in bf16 of every class of shape are the exact ones of rounded operands") {
+  constexpr std::int64_t kSizes[] = {48, 49, 63, 64, 65, 96, 100, 127, 160, 257};
+  constexpr std::int64_t kDepths[] = {32, 33, 47, 64, 65, 100, 256, 511, 513, 1100};
+  Rng rng(1, Purpose::check, 21);
+  for (const Bf16Kernels* kernels : all_bf16_kernels()) {
+    for (int sample = 0; sample < 60; ++sample) {
+      GemmShape shape{.m = kSizes[rng.below(std::size(kSizes))],
+                      .n = kSizes[rng.below(std::size(kSizes))],
+                      .bf16 = true,
+                      .bf16_kernels = kernels};
+      shape.batch = rng.below(4) == 0 ? 3 : 1;
+      shape.threads = 1 + static_cast<int>(rng.below(3));
+      shape.add_z = rng.below(2) == 0;
+      const std::uint64_t products = 1 + rng.below(3);
+      for (std::uint64_t p = 0; p < products; ++p) {
+        const Flags flags = kAllFlags[rng.below(4)];
+        shape.products.push_back(
+            {kDepths[rng.below(std::size(kDepths))], flags.trans_a, flags.trans_b});
+      }
+      for (const GemmProduct& product : shape.products)
+        REQUIRE(gemm_takes_bf16(shape.m, shape.n, product.k));
+      check(shape, rng);
+    }
+  }
+}
+
+TEST_CASE("Products in bf16 beyond one chunk of rows, columns and terms") {
+  Rng rng(1, Purpose::check, 22);
+  for (const Bf16Kernels* kernels : all_bf16_kernels()) {
+    for (const auto [trans_a, trans_b] : kAllFlags) {
+      for (const int threads : {1, 2}) {
+        const auto with = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
+          check({.m = m,
+                 .n = n,
+                 .products = {{k, trans_a, trans_b}, {40, trans_b, trans_a}},
+                 .add_z = true,
+                 .threads = threads,
+                 .bf16 = true,
+                 .bf16_kernels = kernels},
+                rng);
+        };
+        with(1100, 48, 40);    // rows
+        with(48, 2100, 600);   // columns, with all of A packed
+        with(600, 1040, 900);  // all three, A packed for each chunk of columns
+      }
+    }
+  }
+}
+
+TEST_CASE("Threads share the work of a product in bf16 and give the bits of one thread") {
+  Rng rng(1, Purpose::check, 23);
+  for (const std::int64_t batch : {1, 3}) {
+    GemmShape shape{.batch = batch,
+                    .m = 150,
+                    .n = 210,
+                    .products = {{300, false, true}},
+                    .add_z = true,
+                    .bf16 = true};
+    const Operands operands = exact_operands(shape, rng);
+    const std::vector<float> alone = run(*make_gemm(shape), shape, operands, false);
+    for (const int threads : {2, 3}) {
+      shape.threads = threads;
+      CHECK(run(*make_gemm(shape), shape, operands, false) == alone);
+    }
+  }
+}
+
+TEST_CASE("Operands are rounded where it pays, and only there") {
+  Rng rng(1, Purpose::check, 24);
+  for (const auto& [m, n, k] : {std::array{64, 64, 64}, std::array{10, 40, 40},
+                                std::array{64, 64, 8}, std::array{40, 40, 64}}) {
+    GemmShape shape{.m = m, .n = n, .products = {{k}}};
+    const Operands operands(shape, rng);
+    const std::vector<float> f32 = run(*make_gemm(shape), shape, operands, false);
+    shape.bf16 = true;
+    CHECK((run(*make_gemm(shape), shape, operands, false) != f32) == gemm_takes_bf16(m, n, k));
+  }
+  CHECK(gemm_takes_bf16(64, 64, 64));
+  CHECK_FALSE(gemm_takes_bf16(10, 40, 40));
+}
+
+}  // namespace
+}  // namespace mixflow
