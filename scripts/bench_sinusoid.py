@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -57,21 +56,7 @@ def time_mixflow(binary, inner_steps, meta_steps):
 
 def time_peer(script, inner_steps, meta_steps, *options):
     command = [sys.executable, PEERS / script, "--inner-steps", inner_steps, "--steps", meta_steps, *options]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=environment)
-    if done.returncode != 0:
-        sys.exit(f"{script} failed:\n{done.stderr}")
-    return json.loads(done.stdout)
-
-
-def busy_share(before, after):
-    """The share of the machine's time between two readings of /proc/stat that was not idle."""
-    spent = [b - a for a, b in zip(before, after)]
-    return 1 - (spent[3] + spent[4]) / max(sum(spent), 1)
-
-
-def cpu_times():
-    return [int(v) for v in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    return json.loads(tools.run(*command, env={**os.environ, "JAX_PLATFORMS": "cpu"}))
 
 
 def table(rows, names, inner_steps):
@@ -113,32 +98,34 @@ def main():
         runs["PyTorch"] = lambda T: time_peer("torch_maml.py", T, 300)
         runs["PyTorch, 1 thread"] = lambda T: time_peer("torch_maml.py", T, 300, "--threads", 1)
     facts = tools.machine(binary) | {"jax": tools.version("jax"), "torch": tools.version("torch") if arguments.torch else None}
-    rows = []
+    columns = ("round", "program", "inner_steps", "step_s", "first_step_s", "machine_busy", "load_1min", "time")
+    measured = tools.Measurements(arguments.out, "sinusoid", facts, columns)
     for number in range(1, arguments.rounds + 1):
         for T in inner_steps:
             for name, run in runs.items():
-                before = cpu_times()
-                result = run(T)
-                rows.append(
-                    {
-                        "round": number,
-                        "program": name,
-                        "inner_steps": T,
-                        "step_s": result["step_s"],
-                        "first_step_s": result["first_step_s"],
-                        "machine_busy": round(busy_share(before, cpu_times()), 3),
-                        "load_1min": os.getloadavg()[0],
-                        "time": time.strftime("%H:%M:%S"),
-                    }
+                before = tools.cpu_times()
+                try:
+                    result = run(T)
+                except tools.Failed as failure:
+                    sys.exit(f"{failure}\nmeasured so far: {measured.part}")
+                measured.add(
+                    round=number,
+                    program=name,
+                    inner_steps=T,
+                    step_s=result["step_s"],
+                    first_step_s=result["first_step_s"],
+                    machine_busy=round(tools.busy_share(before, tools.cpu_times()), 3),
+                    load_1min=os.getloadavg()[0],
+                    time=time.strftime("%H:%M:%S"),
                 )
                 print(f"round {number}, T = {T}, {name}: {result['step_s'] * 1e3:.3f} ms", file=sys.stderr, flush=True)
 
-    result = table(rows, list(runs), inner_steps)
+    result = table(measured.rows, list(runs), inner_steps)
     text = (
         f"# Sinusoid MAML, {facts['date']}\n\n{facts['cpu']}, {facts['cores']} cores; {arguments.rounds} rounds of"
         f" scripts/bench_sinusoid.py; raw figures in sinusoid.csv, the machine in sinusoid.json.\n\n{result}\n"
     )
-    out = tools.write_measurements(arguments.out, "sinusoid", facts, rows, text)
+    out = measured.finish(text)
     print(result)
     print(f"raw figures: {out}")
 

@@ -46,13 +46,28 @@ def check_binary(binary):
     return binary.resolve()
 
 
+class Failed(Exception):
+    """A program that did not end well; its own message."""
+
+
+def run(*command, cwd=ROOT, env=None, cores=None):
+    """Runs to the end, on these cores (None: on all that this process may use), and returns stdout. Throws Failed."""
+    command = [str(c) for c in command]
+    bind = (lambda: os.sched_setaffinity(0, cores)) if cores else None
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, preexec_fn=bind)
+    if done.returncode < 0:
+        raise Failed(f"{' '.join(command)}\nended by signal {-done.returncode}\n{done.stderr.strip()}".rstrip())
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(command)}\nexit code {done.returncode}\n{done.stderr.strip()}".rstrip())
+    return done.stdout
+
+
 def mixflow(binary, *arguments, cwd=ROOT):
     """Runs to the end and returns stdout; a failure ends the script with the binary's own message."""
-    command = [str(binary), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}\nexit code {done.returncode}\n{done.stderr.strip()}")
-    return done.stdout
+    try:
+        return run(binary, *arguments, cwd=cwd)
+    except Failed as failure:
+        sys.exit(str(failure))
 
 
 def train(binary, out, config, *arguments, cwd=ROOT):
@@ -69,17 +84,21 @@ def read_jsonl(path):
     return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
 
 
+def safetensors_index(path):
+    """(metadata, {name: (type, shape, begin, end)}), bytes from the start of the file."""
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    metadata = header.pop("__metadata__", {})
+    start = 8 + length
+    return metadata, {n: (e["dtype"], e["shape"], *(start + o for o in e["data_offsets"])) for n, e in header.items()}
+
+
 def read_safetensors(path):
     """(metadata, {name: (type, shape, bytes)})."""
     content = pathlib.Path(path).read_bytes()
-    (length,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + length])
-    metadata = header.pop("__metadata__", {})
-    tensors = {}
-    for name, entry in header.items():
-        begin, end = (8 + length + offset for offset in entry["data_offsets"])
-        tensors[name] = (entry["dtype"], entry["shape"], content[begin:end])
-    return metadata, tensors
+    metadata, index = safetensors_index(path)
+    return metadata, {n: (kind, shape, content[begin:end]) for n, (kind, shape, begin, end) in index.items()}
 
 
 def read_events(path):
@@ -144,15 +163,46 @@ def machine(binary):
     }
 
 
-def write_measurements(out, stem, facts, rows, text):
-    """Raw figures, facts and text as stem.csv, .json and .md in `out` (None: data/runs/<date>-<cpu>), which is returned."""
-    cpu = re.sub(r"[^a-z0-9]+", "-", facts["cpu"].lower()).strip("-")
-    out = out or ROOT / "data" / "runs" / f"{facts['date'][:10]}-{cpu}"
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / f"{stem}.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-    (out / f"{stem}.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (out / f"{stem}.md").write_text(text)
-    return out
+def cpu_times():
+    """The line of all processors in /proc/stat."""
+    return [int(v) for v in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+
+
+def busy_share(before, after):
+    """The share of the machine's time between two readings of cpu_times() that was not idle."""
+    spent = [b - a for a, b in zip(before, after)]
+    return 1 - (spent[3] + spent[4]) / max(sum(spent), 1)
+
+
+class Measurements:
+    """Raw figures, facts and text as stem.csv, .json and .md in `out` (None: data/runs/<date>-<cpu>). Rows go to
+    stem.csv.part as they come, so that what was measured survives whatever happens; `finish` gives the files their
+    names."""
+
+    def __init__(self, out, stem, facts, columns):
+        cpu = re.sub(r"[^a-z0-9]+", "-", facts["cpu"].lower()).strip("-")
+        self.out = out or ROOT / "data" / "runs" / f"{facts['date'][:10]}-{cpu}"
+        self.stem, self.facts, self.rows = stem, facts, []
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.part = self.out / f"{stem}.csv.part"
+        self.file = open(self.part, "w", newline="")
+        self.writer = csv.DictWriter(self.file, columns)
+        self.writer.writeheader()
+
+    def add(self, **row):
+        self.rows.append(row)
+        self.writer.writerow(row)
+        self.file.flush()
+
+    def finish(self, text):
+        os.fsync(self.file.fileno())
+        self.file.close()
+        for suffix, content in (("json", json.dumps(self.facts, indent=1) + "\n"), ("md", text)):
+            part = self.out / f"{self.stem}.{suffix}.part"
+            with open(part, "w") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(self.out / f"{self.stem}.{suffix}")
+        self.part.rename(self.out / f"{self.stem}.csv")
+        return self.out

@@ -13,7 +13,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-import transformer_workload
+import workload
 from jax.ad_checkpoint import checkpoint_name
 
 EPS, B1, B2 = 1e-8, 0.9, 0.999
@@ -119,30 +119,30 @@ def make_objective(config, theta0, options):
 
 
 def main():
-    parser = transformer_workload.parser("mixed")
+    parser = workload.parser()
+    parser.add_argument("--mode", choices=("mixed", "reverse"), default="mixed")
     parser.add_argument("--block-remat", type=int, default=1)
     options = parser.parse_args()
     options.dtype = jnp.bfloat16 if options.precision == "bf16" else jnp.float32
-    work = transformer_workload.Workload(options.inputs, options.config)
-    eta, theta0, inner, outer = jax.tree.map(jnp.asarray, (work.eta, work.theta0, work.inner, work.outer))
+    work = workload.Workload(options.inputs, options.config)
+    tokens = work.inner["tokens"][0], work.outer["tokens"][0]
+    eta, theta0, inner, outer = jax.tree.map(jnp.asarray, (work.eta, work.theta0, *tokens))
 
-    before = transformer_workload.peak_rss_bytes()
     begin = time.perf_counter()
     function = jax.jit(jax.value_and_grad(make_objective(work.config, theta0, options)))
     compiled = function.lower(eta, inner, outer).compile()
     compile_s = time.perf_counter() - begin
-    step_s = []
-    for _ in range(options.reps + 1):
-        begin = time.perf_counter()
-        loss, bar = jax.block_until_ready(compiled(eta, inner, outer))
-        step_s.append(time.perf_counter() - begin)
+    run = lambda: jax.block_until_ready(compiled(eta, inner, outer))
+    step_s, first_s, (loss, bar) = workload.time_calls(run, options.reps)
+    rss_bytes = workload.peak_rss_bytes()
     memory = compiled.memory_analysis()
     work.report(
-        {n: np.asarray(x, np.float64) for n, x in bar.items()},
-        step_s=step_s[1:],
+        bar,
+        rss_bytes=rss_bytes,
+        step_s=step_s,
+        first_s=first_s,
         compile_s=compile_s,
         dynamic_bytes=memory.temp_size_in_bytes + memory.output_size_in_bytes,
-        rss_before_bytes=before,
         outer_loss=float(loss),
         version=jax.__version__,
     )

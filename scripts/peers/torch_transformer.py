@@ -9,11 +9,10 @@ As jax_transformer.py, which says what INPUTS and CONFIG are. bf16: torch.autoca
 
 import contextlib
 import math
-import time
 
 import torch
 import torch.nn.functional as F
-import transformer_workload
+import workload
 
 EPS, B1, B2 = 1e-8, 0.9, 0.999
 
@@ -119,23 +118,25 @@ def meta_gradient(config, options, theta0, eta, inner, outer):
 
 
 def main():
-    options = transformer_workload.parser("reverse").parse_args()
-    work = transformer_workload.Workload(options.inputs, options.config)
-    eta, theta0 = ({n: torch.from_numpy(x.copy()) for n, x in part.items()} for part in (work.eta, work.theta0))
-    inner, outer = (torch.from_numpy(tokens.copy()).long() for tokens in (work.inner, work.outer))
-
-    before = transformer_workload.peak_rss_bytes()
+    parser = workload.parser()
+    parser.add_argument("--mode", choices=("mixed", "reverse"), default="reverse")
+    options = parser.parse_args()
+    work = workload.Workload(options.inputs, options.config)
+    eta, theta0 = ({n: torch.from_numpy(x) for n, x in part.items()} for part in (work.eta, work.theta0))
+    inner, outer = (torch.from_numpy(part["tokens"][0]).long() for part in (work.inner, work.outer))
     low = torch.autocast("cpu", torch.bfloat16) if options.precision == "bf16" else contextlib.nullcontext()
-    step_s = []
-    for _ in range(options.reps + 1):
-        begin = time.perf_counter()
+
+    def run():
         with low:
-            loss, bar = meta_gradient(work.config, options, theta0, eta, inner, outer)
-        step_s.append(time.perf_counter() - begin)
+            return meta_gradient(work.config, options, theta0, eta, inner, outer)
+
+    step_s, first_s, (loss, bar) = workload.time_calls(run, options.reps)
+    rss_bytes = workload.peak_rss_bytes()
     work.report(
-        {n: x.double().numpy() for n, x in bar.items()},
-        step_s=step_s[1:],
-        rss_before_bytes=before,
+        {n: x.numpy() for n, x in bar.items()},
+        rss_bytes=rss_bytes,
+        step_s=step_s,
+        first_s=first_s,
         outer_loss=float(loss),
         version=torch.__version__,
     )

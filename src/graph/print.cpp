@@ -14,8 +14,8 @@ std::string number(double value) {
   return text.str();
 }
 
-std::string policy_text(const Policy& policy) {
-  switch (policy.keep) {
+std::string keep_text(Policy::Keep keep, const Policy& policy) {
+  switch (keep) {
     case Policy::Keep::carries:
       return "carries";
     case Policy::Keep::dots:
@@ -30,6 +30,13 @@ std::string policy_text(const Policy& policy) {
   return "names:" + text;
 }
 
+// What a loop keeps; behind a slash, what in gradients that are differentiated again.
+std::string policy_text(const Policy& policy) {
+  std::string text = keep_text(policy.keep, policy);
+  if (policy.differentiated) text += "/" + keep_text(*policy.differentiated, policy);
+  return text;
+}
+
 void append(std::string& list, const std::string& item) {
   if (!list.empty()) list += ", ";
   list += item;
@@ -38,7 +45,11 @@ void append(std::string& list, const std::string& item) {
 std::string region_text(const OpDef& op, const Region& region) {
   std::string text;
   if (op.name == "scan" || op.name == "map") append(text, "n=" + std::to_string(region.n));
-  if (op.name == "scan") append(text, "keep=" + policy_text(region.policy));
+  // Maps keep nothing unless told to.
+  if (op.name == "scan" ||
+      (op.name == "map" && region.policy != Policy{Policy::Keep::carries, {}})) {
+    append(text, "keep=" + policy_text(region.policy));
+  }
   if (region.reverse) append(text, "reverse");
   if (region.parallel) append(text, "parallel");
   if (op.name == "grad") {

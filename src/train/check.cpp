@@ -278,9 +278,15 @@ std::vector<GradientConfig> exact_variants(const Config& config) {
   if (!blocks) return variants;
   const RematConfig remat = config.gradient.remat;
   for (const Mode mode : {Mode::mixed, Mode::reverse}) {
-    RematConfig dots = remat;
-    dots.policy = {.gradients = BlockKeep::dots, .second_order = BlockKeep::dots};
-    add(mode, dots, config.gradient.blocks);
+    // What second order keeps is no question where gradients are lowered first.
+    for (const RematPolicy policy : {RematPolicy{BlockKeep::dots, BlockKeep::dots},
+                                     RematPolicy{BlockKeep::dots, BlockKeep::inputs},
+                                     RematPolicy{BlockKeep::inputs, BlockKeep::dots}}) {
+      if (mode == Mode::reverse && policy.gradients != policy.second_order) continue;
+      RematConfig kept = remat;
+      kept.policy = policy;
+      add(mode, kept, config.gradient.blocks);
+    }
     for (const BlockSizes sizes :
          {BlockSizes{.attention = -1, .feed_forward = -1, .cross_entropy = -1},
           BlockSizes{.attention = 12, .feed_forward = 16, .cross_entropy = 20}}) {
@@ -309,7 +315,8 @@ std::string describe(const GradientConfig& gradient, const GradientConfig& base,
   if (gradient.blocks != base.blocks) {
     what += gradient.blocks.attention < 0
                 ? ", no blocks"
-                : ", blocks of " + std::to_string(gradient.blocks.attention) + " and " +
+                : ", blocks of " + std::to_string(gradient.blocks.attention) + ", " +
+                      std::to_string(gradient.blocks.feed_forward) + " and " +
                       std::to_string(gradient.blocks.cross_entropy);
   }
   return what;

@@ -8,8 +8,7 @@
 #include <random>
 #include <string>
 
-#include "kernels/fused_reference.h"
-#include "kernels/guarded.h"
+#include "kernels/fused_run.h"
 
 namespace mixflow {
 namespace {
@@ -17,51 +16,9 @@ namespace {
 using testing::all_axes;
 using testing::Doubles;
 using testing::elements_over;
-using testing::Guarded;
-using testing::naive_fused;
-
-struct Run {
-  std::vector<std::vector<float>> outputs;
-  bool intact = true;
-};
-
-// skip: this output is null. over[j]: output j takes that input's buffer.
-Run run(const FusedSpec& spec, const std::vector<Doubles>& inputs, int skip = -1,
-        std::vector<int> over = {}) {
-  const auto kernel = make_fused(spec);
-  std::vector<Guarded> in_buffers, out_buffers;
-  for (const Doubles& input : inputs) {
-    in_buffers.emplace_back(static_cast<std::int64_t>(input.size() * sizeof(float)), 4);
-    for (std::size_t i = 0; i < input.size(); ++i)
-      in_buffers.back().as<float>()[i] = static_cast<float>(input[i]);
-  }
-  Guarded scratch(kernel->scratch_bytes);
-  std::vector<const std::byte*> in;
-  std::vector<std::byte*> out;
-  for (Guarded& buffer : in_buffers) in.push_back(buffer.data());
-  for (const auto& output : spec.outputs) {
-    out_buffers.emplace_back(
-        elements_over(spec, output.axes) * static_cast<std::int64_t>(sizeof(float)), 8);
-  }
-  for (std::size_t j = 0; j < spec.outputs.size(); ++j) {
-    const bool in_place = j < over.size() && over[j] >= 0;
-    out.push_back(in_place ? in_buffers[static_cast<std::size_t>(over[j])].data()
-                           : out_buffers[j].data());
-    if (static_cast<int>(j) == skip) out[j] = nullptr;
-  }
-  kernel->run(in.data(), out.data(), scratch.data());
-  Run result;
-  for (std::size_t j = 0; j < spec.outputs.size(); ++j) {
-    const auto n = static_cast<std::size_t>(elements_over(spec, spec.outputs[j].axes));
-    result.outputs.emplace_back(n);
-    if (out[j] != nullptr && n > 0)
-      std::memcpy(result.outputs[j].data(), out[j], n * sizeof(float));
-    result.intact &= out_buffers[j].intact();
-  }
-  for (Guarded& buffer : in_buffers) result.intact &= buffer.intact();
-  result.intact &= scratch.intact();
-  return result;
-}
+using testing::run;
+using testing::Run;
+using testing::worst_error;
 
 class RandomSpec {
  public:
@@ -192,19 +149,6 @@ class RandomSpec {
   std::vector<AxisMask> masks_;
   std::vector<std::int32_t> usable_;  // values that others may read
 };
-
-double worst_error(const FusedSpec& spec, const std::vector<Doubles>& inputs, const Run& result) {
-  std::vector<Doubles> weights;
-  const std::vector<Doubles> expected = naive_fused(spec, inputs, &weights);
-  double worst = 0;
-  for (std::size_t j = 0; j < expected.size(); ++j) {
-    for (std::size_t i = 0; i < expected[j].size(); ++i) {
-      const double error = std::abs(static_cast<double>(result.outputs[j][i]) - expected[j][i]);
-      worst = std::max(worst, error / (1 + weights[j][i]));
-    }
-  }
-  return worst;
-}
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() &&

@@ -113,6 +113,31 @@ TEST_CASE("Large products on the library agree with f64, batched, accumulated an
   }
 }
 
+TEST_CASE("The library gets wide products by chunks of columns, which agree with f64") {
+  Rng rng(1, Purpose::check, 8);
+  constexpr std::int64_t kColumns = 4096;  // of a chunk
+  for (const auto [trans_a, trans_b] : kAllFlags) {
+    for (const std::int64_t n : {kColumns - 1, kColumns, kColumns + 1, 2 * kColumns + 37}) {
+      GemmShape shape{.m = 11, .n = n, .products = {{97, trans_a, trans_b}}};
+      REQUIRE_FALSE(gemm_is_small(shape.m, shape.n, 97));
+      check(shape, rng);
+      shape.threads = 2;
+      shape.add_z = true;
+      check(shape, rng);
+    }
+    // A batch whose entries threads share, and a second product that is added to the first.
+    GemmShape shape{.batch = 2,
+                    .m = 11,
+                    .n = kColumns + 5,
+                    .products = {{97, trans_a, trans_b}, {35, trans_b, trans_a}},
+                    .add_z = true,
+                    .threads = 2};
+    check(shape, rng);
+    shape.products[1].b_batch = 0;
+    check(shape, rng);
+  }
+}
+
 TEST_CASE("Threads share batch entries or rows and give the bits of one thread") {
   Rng rng(1, Purpose::check, 4);
   for (const auto [trans_a, trans_b] : kAllFlags) {

@@ -59,19 +59,24 @@ TEST_CASE("check compares a transformer's meta-gradient in every mode and remat 
             "mixed, remat.step on, block off, save_inner_grads on",
             "mixed, remat.step on, block on, save_inner_grads off",
             "mixed, remat.step on, block off, save_inner_grads off",
-            "mixed, remat.step off, block on", "mixed, remat.step off, block off",
+            "mixed, remat.step off, block on",
+            "mixed, remat.step off, block off",
             "reverse, remat.step on, block on, save_inner_grads on",
             "reverse, remat.step on, block off, save_inner_grads on",
             "reverse, remat.step on, block on, save_inner_grads off",
             "reverse, remat.step on, block off, save_inner_grads off",
-            "reverse, remat.step off, block on", "reverse, remat.step off, block off",
+            "reverse, remat.step off, block on",
+            "reverse, remat.step off, block off",
             "mixed, remat.step on, keep dots and dots, save_inner_grads on",
+            "mixed, remat.step on, keep dots and inputs, save_inner_grads on",
+            "mixed, remat.step on, keep inputs and dots, save_inner_grads on",
             "mixed, remat.step on, block on, save_inner_grads on, no blocks",
-            "mixed, remat.step on, block on, save_inner_grads on, blocks of 12 and 20",
+            "mixed, remat.step on, block on, save_inner_grads on, blocks of 12, 16 and 20",
             "reverse, remat.step on, keep dots and dots, save_inner_grads on",
             "reverse, remat.step on, block on, save_inner_grads on, no blocks",
-            "reverse, remat.step on, block on, save_inner_grads on, blocks of 12 and 20",
-            "mixed, central differences", "mixed, fast f32 path"});
+            "reverse, remat.step on, block on, save_inner_grads on, blocks of 12, 16 and 20",
+            "mixed, central differences",
+            "mixed, fast f32 path"});
 }
 
 // So the twelve gradients that check compares are those of all sixteen switches.

@@ -193,6 +193,51 @@ TEST_CASE("Saving the inner gradients keeps the backward loop from computing the
   }
 }
 
+// Deep inner loss: theta' = theta - 0.1 dL/dtheta, L = mean square of h after three layers h <-
+// tanh(h w), whose scan keeps what the policy says. inputs: w [3,4,4], h [5,4]; output: theta'.
+GraphPtr deep_step(const Policy& policy) {
+  Builder layer;
+  const Id h = layer.input(f64({5, 4})), w = layer.input(f64({4, 4}));
+  const GraphPtr body = layer.finish({layer.tanh(layer.dot(h, w))});
+  Builder loss;
+  const Ids layers{loss.input(f64({3, 4, 4}))}, first{loss.input(f64({5, 4}))};
+  const Id last = loss.scan(body, {}, first, layers, 3, false, policy).carry[0];
+  const GraphPtr inner = loss.finish({loss.mean_all(loss.square(last))});
+  Builder b;
+  const Id theta = b.input(f64({3, 4, 4})), x = b.input(f64({5, 4}));
+  const Builder::Grad grad = b.grad(inner, Ids{theta}, Ids{x}, GradMode::mixed);
+  return b.finish({b.sub(theta, b.mul(grad.grads[0], 0.1))});
+}
+
+TEST_CASE("What loops keep is one choice in gradients and another where they are differentiated") {
+  const Policy reference_policy{Keep::all, {}};
+  const GraphPtr reference = lower_grad(*deep_step(reference_policy));
+  Rng rng(5, Purpose::check);
+  const Tensors x = draw_inputs(*reference, rng);
+  const Tensors y_bar{draw(f64({3, 4, 4}), rng)};
+  const Tensors expected = pull(*reference, {true, true}, x, y_bar);
+  // Products of the gradient itself, and of its derivative, which is all that a vjp of the grad
+  // node holds.
+  const auto first_order = [](const Policy& policy) {
+    return count_dots(*clean(*lower_grad(*deep_step(policy))));
+  };
+  const auto second_order = [](const Policy& policy) {
+    return count_dots(*clean(*vjp(*deep_step(policy), {true, true}, {true}).graph));
+  };
+  const Policy carries{Keep::carries, {}}, dots{Keep::dots, {}};
+  CHECK(first_order(dots) < first_order(carries));
+  CHECK(second_order(dots) < second_order(carries));
+  for (const Policy& keep : {carries, dots}) {
+    for (const Policy& differentiated : {carries, dots}) {
+      Policy policy = keep;
+      policy.differentiated = differentiated.keep;
+      CHECK(first_order(policy) == first_order(keep));
+      CHECK(second_order(policy) == second_order(differentiated));
+      CHECK(distance(pull(*deep_step(policy), {true, true}, x, y_bar), expected) < 1e-12);
+    }
+  }
+}
+
 TEST_CASE("A first-order gradient is a constant of the outer problem, its loss is not") {
   // theta' = theta - lr g with g constant: d theta' / d theta = 1.
   const auto step = [](GradMode mode, bool stop) {
