@@ -98,14 +98,15 @@ void check_ownership(const Body& body) {
       }
     } else {
       const LoopPlan& loop = *instr.loop;
-      const std::int64_t end =
-          loop.workspace + loop.workspace_stride * (loop.threads - 1) + loop.body->workspace_bytes;
-      if (loop.body->workspace_bytes > 0) workspace.write(loop.workspace, end, kNone);
+      const std::int64_t bytes = loop.fullest().workspace_bytes;
+      const std::int64_t end = loop.workspace + loop.workspace_stride * (loop.threads - 1) + bytes;
+      if (bytes > 0) workspace.write(loop.workspace, end, kNone);
       for (const Id in : node.in) check_read(in);
       for (const StackPlan& xs : loop.xs) {
         if (xs.edge != kNone) check_read(xs.edge);
       }
       check_ownership(*loop.body);
+      if (loop.last != loop.body) check_ownership(*loop.last);
     }
     for (const Id out : node.out) write(out, out);
     CHECK(instr.scratch + (instr.kernel ? instr.kernel->scratch_bytes : 0) <= body.workspace_bytes);
