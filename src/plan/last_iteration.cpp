@@ -21,7 +21,7 @@ GraphPtr last_iteration(const Region& region, const std::vector<bool>& dead) {
   for (std::size_t k = 0; k < region.body->outputs.size(); ++k) {
     if (k >= dead.size() || !dead[k]) kept.outputs.push_back(region.body->outputs[k]);
   }
-  GraphPtr last = clean(kept);
+  GraphPtr last = dce(kept);
   return products(*last) < products(*region.body) ? last : nullptr;
 }
 
