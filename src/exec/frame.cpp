@@ -34,7 +34,7 @@ void fill_with_nan(std::byte* at, std::int64_t bytes) {
 
 }  // namespace
 
-// A loop with a frame per thread for its body.
+// A loop with a frame per thread for its body, and one for its last iteration where that differs.
 class Frame::LoopRun {
  public:
   LoopRun(const Instr& instr, std::byte* workspace, const FrameContext& context, std::size_t thread,
@@ -52,6 +52,9 @@ class Frame::LoopRun {
           loop_.threads > 1 ? static_cast<std::size_t>(w) : thread, depth));
       current_.emplace_back(nk_);
     }
+    if (loop_.last == loop_.body) return;
+    MIXFLOW_CHECK(loop_.threads == 1, "a loop in parallel has no last iteration");
+    last_ = std::make_unique<Frame>(loop_.last, workspace + loop_.workspace, context, thread, depth);
   }
 
   void run(const Frame& parent, std::byte* const* in, std::byte* const* out) {
@@ -73,7 +76,7 @@ class Frame::LoopRun {
   }
 
   std::int64_t peak() const {
-    std::int64_t peak = 0;
+    std::int64_t peak = last_ ? last_->peak() : 0;
     for (const auto& frame : frames_) peak = std::max(peak, frame->peak());
     return peak;
   }
@@ -105,12 +108,16 @@ class Frame::LoopRun {
   // results; the others sum into partial sums that start from zero.
   void run_range(const Frame& parent, std::byte* const* in, std::byte* const* out, int w,
                  std::int64_t lo, std::int64_t hi) {
-    Frame& frame = *frames_[static_cast<std::size_t>(w)];
     auto& current = current_[static_cast<std::size_t>(w)];
     auto* zeros = const_cast<std::byte*>(context_.zeros);
-    for (std::size_t c = 0; c < nc_; ++c) frame.bind_input(c, in[c]);
+    for (std::size_t c = 0; c < nc_; ++c) {
+      frames_[static_cast<std::size_t>(w)]->bind_input(c, in[c]);
+      if (last_) last_->bind_input(c, in[c]);
+    }
     for (std::size_t k = 0; k < nk_; ++k) current[k] = w == 0 ? in[nc_ + k] : zeros;
     for (std::int64_t i = lo; i < hi; ++i) {
+      const bool is_last = i + 1 == region_.n;
+      Frame& frame = is_last && last_ ? *last_ : *frames_[static_cast<std::size_t>(w)];
       const std::int64_t index = region_.reverse ? region_.n - 1 - i : i;
       const std::int64_t next = region_.reverse ? index - 1 : index + 1;
       const std::int64_t before = region_.reverse ? index + 1 : index - 1;
@@ -122,23 +129,25 @@ class Frame::LoopRun {
         // The edge belongs to somebody else: temporaries take the slot of the iteration before.
         if (xs.donated) frame.bind_slot(nc_ + nk_ + j, slice(base, xs, edge ? before : index));
       }
+      std::size_t output = 0;  // of the body
       for (std::size_t k = 0; k < nk_; ++k) {
         frame.bind_input(nc_ + k, current[k]);
         const CarryPlan& carry = loop_.carries[k];
+        if (carry.dropped && is_last) continue;
         const auto partner = static_cast<std::size_t>(carry.partner);
         std::byte* to = w == 0 ? out[k] : partial(k, w);
-        if (carry.kind == CarryPlan::Kind::stacked && i + 1 < region_.n) {
+        if (carry.kind == CarryPlan::Kind::stacked && !is_last) {
           to = slice(out[nk_ + partner], loop_.ys[partner], next);
         } else if (carry.kind == CarryPlan::Kind::moving) {
           const StackPlan& xs = loop_.xs[partner];
           to = index == xs.edge_index ? nullptr : slice(in[nc_ + nk_ + partner], xs, index);
         }
-        frame.bind_output(k, to);
+        frame.bind_output(output++, to);
         next_of(w, k) = to;
       }
       for (std::size_t j = 0; j < loop_.ys.size(); ++j) {
         const StackPlan& ys = loop_.ys[j];
-        if (ys.edge_index < 0) frame.bind_output(nk_ + j, slice(out[nk_ + j], ys, index));
+        if (ys.edge_index < 0) frame.bind_output(output + j, slice(out[nk_ + j], ys, index));
       }
       frame.run();
       if (context_.poison) poison_slices(in, index);
@@ -173,6 +182,7 @@ class Frame::LoopRun {
   std::byte* const workspace_;
   const FrameContext& context_;
   std::vector<std::unique_ptr<Frame>> frames_;
+  std::unique_ptr<Frame> last_;  // null: the last iteration is like the others
   std::vector<std::vector<std::byte*>> current_;
   std::vector<std::byte*> next_ =
       std::vector<std::byte*>(static_cast<std::size_t>(loop_.threads) * nk_);

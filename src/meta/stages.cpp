@@ -44,6 +44,26 @@ std::int64_t dot_flop(const Graph& graph) {
   return flop;
 }
 
+// Dots of the tangents, along directions of the inputs in `moved`, of those gradients of a scalar
+// graph with respect to the inputs in `active` that are in `wanted`.
+std::int64_t second_order_flop(const Graph& loss, const Mask& active, const Mask& moved,
+                               const Mask& wanted) {
+  const VjpResult gradient = vjp(loss, active, {true});
+  Mask directions(gradient.graph->inputs.size(), false);
+  std::copy(moved.begin(), moved.end(), directions.begin());
+  const JvpResult both = jvp(*gradient.graph, directions);
+  auto tangents = std::make_shared<Graph>(*both.graph);
+  tangents->outputs.clear();
+  std::size_t output = 0;
+  std::size_t next = gradient.graph->outputs.size();
+  for (std::size_t i = 0; i < loss.inputs.size(); ++i) {
+    if (!gradient.in_nonzero[i] || !both.out_nonzero[output++]) continue;
+    if (wanted[i]) tangents->outputs.push_back(both.graph->outputs[next]);
+    ++next;
+  }
+  return dot_flop(*clean(*tangents));
+}
+
 std::unique_ptr<const Model> make_model_for(const Config& config, const TaskSource& source) {
   return make_model(config, num_elements(source.fields()[0].shape), source.output_width());
 }
@@ -391,7 +411,8 @@ Stage StageBuilder::state_eval() const {
 
 // Dots of one meta-step in mixed mode, nothing recomputed and nothing dead: the gradient of L and
 // its derivative along a tangent of theta in each step that the window holds (only the gradient
-// elsewhere), and the gradient of V. Of a model that keeps everything and computes nothing by
+// elsewhere), and the gradient of V. The first of these steps has the derivative with respect to
+// eta only, unless its theta is a meta-parameter. Of a model that keeps everything and computes nothing by
 // blocks: what blocks recompute is no work of the model, the keys that they skip count as read.
 std::int64_t StageBuilder::model_flop() const {
   Config kept = config_;
@@ -408,14 +429,6 @@ std::int64_t StageBuilder::model_flop() const {
   Mask active = theta;  // what L reads of eta
   for (std::size_t i = 0; i < hypers_.loss_sources().size(); ++i) active[tensors + i] = true;
   const std::int64_t gradient = dot_flop(*clean(*vjp(loss, theta, {true}).graph));
-  const GraphPtr both = vjp(loss, active, {true}).graph;
-  Mask moved(both->inputs.size(), false);
-  std::copy(theta.begin(), theta.end(), moved.begin());
-  auto tangents = std::make_shared<Graph>(*jvp(*both, moved).graph);
-  tangents->outputs.erase(
-      tangents->outputs.begin(),
-      tangents->outputs.begin() + static_cast<std::ptrdiff_t>(both->outputs.size()));
-  const std::int64_t second = dot_flop(*clean(*tangents));
 
   Builder b;
   Ids inputs;
@@ -433,8 +446,15 @@ std::int64_t StageBuilder::model_flop() const {
   const std::int64_t window = config_.inner.window;
   std::int64_t differentiated = window > 0 ? std::min(window, steps) : steps;
   if (config_.gradient.mode == Mode::first_order) differentiated = 0;
-  const std::int64_t unroll = checked_sum("FLOPs", checked_product("FLOPs", {steps, gradient}),
-                                          checked_product("FLOPs", {differentiated, second}));
+  std::int64_t unroll = checked_product("FLOPs", {steps, gradient});
+  if (differentiated > 0) {
+    Mask first = active;
+    if (!meta_init() || differentiated < steps) std::fill_n(first.begin(), tensors, false);
+    const std::int64_t second = second_order_flop(loss, active, theta, active);
+    const std::int64_t second_of_first = second_order_flop(loss, active, theta, first);
+    unroll = checked_sum("FLOPs", unroll, checked_product("FLOPs", {differentiated - 1, second}));
+    unroll = checked_sum("FLOPs", unroll, second_of_first);
+  }
   return checked_product("FLOPs", {tasks_, checked_sum("FLOPs", unroll, outer_gradient)});
 }
 

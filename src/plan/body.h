@@ -50,6 +50,7 @@ struct CarryPlan {
   Kind kind = Kind::in_place;
   std::int32_t partner = -1;
   std::int64_t bytes = 0;
+  bool dropped = false;  // the last iteration does not compute it, as nobody reads the final value
   std::int64_t private_offset =
       0;  // parallel: partial sums of threads 1.. start here in the parent's workspace
 };
@@ -68,13 +69,16 @@ struct StackPlan {
 
 struct LoopPlan {
   std::shared_ptr<const Region> region;
-  BodyPtr body;
+  BodyPtr body;  // of the iterations before the last
+  BodyPtr last;  // of the last one: `body`, or one whose outputs lack the carries that are dropped
   int threads =
       1;  // > 1: iterations are split over threads, each with its own workspace and partial sums
   std::int64_t workspace = 0;         // offset of the first thread's workspace in the parent's
   std::int64_t workspace_stride = 0;  // from one thread's to the next
   std::vector<CarryPlan> carries;
   std::vector<StackPlan> xs, ys;
+
+  const Body& fullest() const;  // of `body` and `last`
 };
 
 // A range of the body's workspace, or a slot, that holds nothing any more.
@@ -145,5 +149,9 @@ struct Body {
   std::vector<std::int64_t> alive_bytes;  // of the workspace, while each of `instrs` runs
   std::int64_t flop = 0;                  // of one execution
 };
+
+inline const Body& LoopPlan::fullest() const {
+  return last->workspace_bytes > body->workspace_bytes ? *last : *body;
+}
 
 }  // namespace mixflow

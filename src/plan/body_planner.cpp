@@ -318,6 +318,7 @@ void BodyPlanner::place_loop(std::int32_t time) {
   place_xs(node, time, *loop, in);
   std::vector<bool> xs_taken(loop->xs.size(), false);
   loop->carries.resize(static_cast<std::size_t>(region.num_carry));
+  const GraphPtr last = last_iteration(node, *loop);
   loop->ys.resize(static_cast<std::size_t>(ny));
   // Moving carries first: they save most, and only they can use a stack with an edge.
   for (std::int32_t k = 0; k < region.num_carry; ++k) {
@@ -332,10 +333,10 @@ void BodyPlanner::place_loop(std::int32_t time) {
   for (std::int32_t j = 0; j < ny; ++j) {
     place_ys(node, time, *loop, j, out[static_cast<std::size_t>(region.num_carry + j)], xs_taken);
   }
-  loop->body = planner_.plan(region.body, in, out, split ? 1 : threads_);
-  loop->workspace_stride = aligned(loop->body->workspace_bytes);
-  const std::int64_t workspace =
-      loop->workspace_stride * (loop->threads - 1) + loop->body->workspace_bytes;
+  plan_bodies(last, *loop, in, out);
+  const std::int64_t body_bytes = loop->fullest().workspace_bytes;
+  loop->workspace_stride = aligned(body_bytes);
+  const std::int64_t workspace = loop->workspace_stride * (loop->threads - 1) + body_bytes;
   if (workspace > 0)
     loop_storage_.back() = add_storage(workspace, time, time, kNone, "workspace of scan");
   for (CarryPlan& carry : loop->carries) {
@@ -344,15 +345,45 @@ void BodyPlanner::place_loop(std::int32_t time) {
     private_storage_.back().push_back(
         add_storage(bytes, time, time, kNone, "partial sums of scan"));
   }
-  body_->zeros_bytes = std::max(body_->zeros_bytes, loop->body->zeros_bytes);
+  body_->zeros_bytes =
+      std::max({body_->zeros_bytes, loop->body->zeros_bytes, loop->last->zeros_bytes});
   if (split) {
     for (const CarryPlan& carry : loop->carries)
       body_->zeros_bytes = std::max(body_->zeros_bytes, carry.bytes);
   }
-  const std::int64_t flop = checked_product("FLOPs", {region.n, loop->body->flop});
-  body_->flop = checked_sum("FLOPs", body_->flop, flop);
+  if (region.n > 0) {
+    const std::int64_t before = checked_product("FLOPs", {region.n - 1, loop->body->flop});
+    body_->flop = checked_sum("FLOPs", body_->flop, checked_sum("FLOPs", before, loop->last->flop));
+  }
   loops_.back() = loop;
   body_->instrs.back().loop = loop;
+}
+
+// The body of the loop's last iteration if it is one of its own, else null; marks what it drops.
+GraphPtr BodyPlanner::last_iteration(const Node& node, LoopPlan& loop) {
+  const Region& region = *loop.region;
+  if (region.parallel || region.n == 0) return nullptr;
+  std::vector<bool> dead;
+  for (std::size_t k = 0; k < loop.carries.size(); ++k) dead.push_back(last(node.out[k]) < 0);
+  GraphPtr last = planner_.last_iteration(loop.region, dead);
+  for (std::size_t k = 0; last && k < dead.size(); ++k) loop.carries[k].dropped = dead[k];
+  return last;
+}
+
+void BodyPlanner::plan_bodies(const GraphPtr& last, LoopPlan& loop,
+                              const std::vector<InputContract>& in,
+                              const std::vector<OutputContract>& out) {
+  const int threads = loop.threads > 1 ? 1 : threads_;
+  if (last) {
+    std::vector<OutputContract> kept;
+    for (std::size_t k = 0; k < out.size(); ++k) {
+      if (k >= loop.carries.size() || !loop.carries[k].dropped) kept.push_back(out[k]);
+    }
+    loop.last = planner_.plan(last, in, kept, threads);
+  }
+  const bool only_last = last && loop.region->n == 1;
+  loop.body = only_last ? loop.last : planner_.plan(loop.region->body, in, out, threads);
+  if (!last) loop.last = loop.body;
 }
 
 void BodyPlanner::place_xs(const Node& node, std::int32_t time, LoopPlan& loop,
@@ -411,6 +442,7 @@ void BodyPlanner::place_carry(const Node& node, std::int32_t time, LoopPlan& loo
   const bool dead = last(final) < 0;
   CarryPlan& carry = loop.carries[static_cast<std::size_t>(k)];
   carry.bytes = g_.type(final).bytes();
+  if (carry.dropped && region.n == 1) return;
 
   const auto never = [](Id) { return false; };
   for (std::size_t j = static_cast<std::size_t>(region.num_carry); j < node.out.size(); ++j) {
@@ -418,7 +450,7 @@ void BodyPlanner::place_carry(const Node& node, std::int32_t time, LoopPlan& loo
     if (!e || e->carry != k) continue;
     carry.kind = CarryPlan::Kind::stacked;
     carry.partner = static_cast<std::int32_t>(j) - region.num_carry;
-    contract.nullable = dead;
+    contract.nullable = dead && !carry.dropped;
     if (!dead && !place_at_destination(final, time, false, never)) {
       storage(final) = add_storage(carry.bytes, time, last(final), final);
     }
@@ -431,7 +463,8 @@ void BodyPlanner::place_carry(const Node& node, std::int32_t time, LoopPlan& loo
       carry.kind = CarryPlan::Kind::moving;
       carry.partner = xs;
       contract.slot_of = region.num_consts + region.num_carry + xs;
-      contract.nullable = loop.xs[static_cast<std::size_t>(xs)].edge != kNone;
+      contract.nullable =
+          loop.xs[static_cast<std::size_t>(xs)].edge != kNone && !carry.dropped;
       return;
     }
   }

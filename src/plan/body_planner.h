@@ -27,6 +27,9 @@ class Planner {
   BodyPtr plan(const GraphPtr& graph, const std::vector<InputContract>& inputs,
                const std::vector<OutputContract>& outputs, int threads);
   std::shared_ptr<const Kernel> kernel(const Graph& graph, std::int32_t node, int threads);
+  // As in last_iteration.h; the same graph for the same question.
+  GraphPtr last_iteration(const std::shared_ptr<const Region>& region,
+                          const std::vector<bool>& dead);
   // By output, as overwritable() of lower.h; nothing where memory is not shared.
   const std::vector<std::uint32_t>& may_overwrite(const Graph& graph, std::int32_t node);
 
@@ -36,6 +39,7 @@ class Planner {
   std::unordered_map<std::string, BodyPtr> known_;
   std::map<std::tuple<const Graph*, std::int32_t, int>, std::shared_ptr<const Kernel>> kernels_;
   std::map<std::pair<const Graph*, std::int32_t>, std::vector<std::uint32_t>> overwrites_;
+  std::map<std::pair<std::shared_ptr<const Region>, std::vector<bool>>, GraphPtr> last_iterations_;
 };
 
 class BodyPlanner {
@@ -69,6 +73,9 @@ class BodyPlanner {
   void place_primitive(std::int32_t time);
   void place_loop(std::int32_t time);
   bool splits(const Region& region) const;
+  GraphPtr last_iteration(const Node& node, LoopPlan& loop);
+  void plan_bodies(const GraphPtr& last, LoopPlan& loop, const std::vector<InputContract>& in,
+                   const std::vector<OutputContract>& out);
   void place_xs(const Node& node, std::int32_t time, LoopPlan& loop,
                 std::vector<InputContract>& contracts);
   void place_carry(const Node& node, std::int32_t time, LoopPlan& loop, std::int32_t k,

@@ -57,7 +57,7 @@ void BodyPlanner::list_peak() {
           {name, storage.bytes, offset(s), node_name(storage.start), node_name(storage.end)});
       continue;
     }
-    for (Live live : loop->body->peak) {
+    for (Live live : loop->fullest().peak) {
       live.offset += offset(s);
       if (loop->threads > 1) {
         live.name += " (x " + std::to_string(loop->threads) + " threads)";
@@ -113,8 +113,7 @@ void BodyPlanner::list_phases() {
     const std::string name = phase_at(time);
     const std::int64_t bytes = alive_bytes(time);
     if (loop && name.empty()) {  // the loop over tasks: its phases are those of its body
-      const std::int64_t inside =
-          aligned(loop->workspace_stride * (loop->threads - 1) + loop->body->workspace_bytes);
+      const std::int64_t inside = loop->workspace_stride * loop->threads;
       for (const Phase& phase : loop->body->phases) {
         Phase& own = phase_of(phase.name);
         own.peak_bytes =

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "plan/body_planner.h"
+#include "plan/last_iteration.h"
 #include "util/error.h"
 
 namespace mixflow {
@@ -29,6 +30,13 @@ BodyPtr Planner::plan(const GraphPtr& graph, const std::vector<InputContract>& i
   }
   known = best;
   return best;
+}
+
+GraphPtr Planner::last_iteration(const std::shared_ptr<const Region>& region,
+                                 const std::vector<bool>& dead) {
+  const auto [known, is_new] = last_iterations_.try_emplace({region, dead});
+  if (is_new) known->second = mixflow::last_iteration(*region, dead);
+  return known->second;
 }
 
 std::shared_ptr<const Kernel> Planner::kernel(const Graph& graph, std::int32_t node, int threads) {

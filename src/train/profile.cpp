@@ -159,7 +159,7 @@ std::string to_chrome_json(const Trace& trace) {
       if (is_loop(span)) {
         const LoopPlan& loop = *span.body->instrs[span.instr].loop;
         // The first thread's workspace counts as its own body says; the others' in full.
-        around.emplace_back(span.depth, alive - aligned(loop.body->workspace_bytes));
+        around.emplace_back(span.depth, alive - loop.workspace_stride);
         continue;
       }
       append({{"ph", "C"},

@@ -92,6 +92,35 @@ TEST_CASE("A carry's dead end is not stored, and slots move to the next carry") 
   });
 }
 
+TEST_CASE("The last iteration leaves out products that only a further one would read") {
+  check_loops([](std::int64_t n, bool reverse, const Policy& policy) {
+    const GraphPtr keep = body_of({kVector, kVector}, [](Builder& b, const List& in) {
+      return Ids{b.sin(b.add(in[0], in[1])), in[0], b.mul(in[0], in[1])};
+    });
+    const GraphPtr inner = body_of({kMatrix, kVector, kVector}, [](Builder& b, const List& in) {
+      const Id next = b.reshape(b.dot(in[0], b.reshape(in[1], {3, 1})), {3});
+      return Ids{b.mul(next, in[2]), in[1]};
+    });
+    // Both carries are dead at the end: one is a product, one is made by a loop. Results are
+    // stacked, summed and scanned on the way.
+    const GraphPtr pull = body_of(
+        {kMatrix, kVector, kVector, kVector, kVector, kVector}, [&](Builder& b, const List& in) {
+          const Id product = b.reshape(b.dot(in[0], b.reshape(in[1], {3, 1})), {3});
+          const Id weights = b.broadcast(b.mul(in[2], in[5]), {0}, {2, 3});
+          const Loop loop = b.scan(inner, List{in[0]}, List{in[1]}, List{weights}, 2);
+          const Id sum = b.add(in[3], b.mul(in[1], in[4]));
+          return Ids{b.add(product, in[4]), loop.carry[0], sum, b.sub(in[2], in[5])};
+        });
+    Builder b;
+    const Id w = b.input(kMatrix), x = b.input(stacked(kVector, n)), c = b.input(kVector);
+    const Loop kept = b.scan(keep, {}, List{c}, List{b.sin(x)}, n, reverse, policy);
+    const Id zeros = b.full(0, DType::f64, {3});
+    const Loop pulled = b.scan(pull, List{w}, List{kept.carry[0], zeros, zeros}, kept.ys, n,
+                               !reverse, policy);
+    return b.finish({pulled.carry[2], pulled.ys[0]});
+  });
+}
+
 TEST_CASE("Carries trade places, hold still, are delayed slices, or are one value") {
   check_loops([](std::int64_t n, bool reverse, const Policy& policy) {
     const GraphPtr body = body_of(

@@ -275,11 +275,20 @@ TEST_CASE("an experiment knows its size and work, and evaluates a divisor of the
     sized.config.meta.parameters = all_parameters(OptimizerKind::sgd, Granularity::per_tensor);
     const std::int64_t second = loss == Loss::mse ? 2 : 3;
     CHECK(sized.build().model_flop == 2 * (3 * (2 + second) * 4 + 2 * 5) * 6);
-    sized.config.inner.window = 1;
+    // The first step that a window holds starts from a constant.
+    sized.config.inner.window = 2;
     CHECK(sized.build().model_flop == 2 * ((3 * 2 + second) * 4 + 2 * 5) * 6);
+    sized.config.inner.window = 1;
+    CHECK(sized.build().model_flop == 2 * (3 * 2 * 4 + 2 * 5) * 6);
     sized.config.gradient.mode = Mode::first_order;
     CHECK(sized.build().model_flop == 2 * (3 * 2 * 4 + 2 * 5) * 6);
   }
+  // So does the whole unroll where only rates are learned.
+  Problem rates{base_config(OptimizerKind::sgd, Loss::bce), {}};
+  rates.config.meta.parameters = {{.kind = MetaKind::lr}};
+  CHECK(rates.build().model_flop == 2 * ((3 * 2 + 2 * 3) * 4 + 2 * 5) * 6);
+  rates.config.inner.window = 1;
+  CHECK(rates.build().model_flop == 2 * (3 * 2 * 4 + 2 * 5) * 6);
 }
 
 // --- errors

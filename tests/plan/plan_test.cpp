@@ -98,14 +98,15 @@ void check_ownership(const Body& body) {
       }
     } else {
       const LoopPlan& loop = *instr.loop;
-      const std::int64_t end =
-          loop.workspace + loop.workspace_stride * (loop.threads - 1) + loop.body->workspace_bytes;
-      if (loop.body->workspace_bytes > 0) workspace.write(loop.workspace, end, kNone);
+      const std::int64_t bytes = loop.fullest().workspace_bytes;
+      const std::int64_t end = loop.workspace + loop.workspace_stride * (loop.threads - 1) + bytes;
+      if (bytes > 0) workspace.write(loop.workspace, end, kNone);
       for (const Id in : node.in) check_read(in);
       for (const StackPlan& xs : loop.xs) {
         if (xs.edge != kNone) check_read(xs.edge);
       }
       check_ownership(*loop.body);
+      if (loop.last != loop.body) check_ownership(*loop.last);
     }
     for (const Id out : node.out) write(out, out);
     CHECK(instr.scratch + (instr.kernel ? instr.kernel->scratch_bytes : 0) <= body.workspace_bytes);
@@ -165,6 +166,34 @@ TEST_CASE("A stack of carries holds n - 1 slices: the first one is the initial v
   CHECK(ten - two <= 8 * aligned(kSlice));
   // theta_1 .. theta_9, theta_10 and the cotangent, besides tiles of fused kernels.
   CHECK(ten <= 11 * aligned(kSlice) + 65536);
+}
+
+// c' = W c, s' = s + c x, n times; the final c is a result or nobody reads it.
+ProgramPtr plan_products(std::int64_t n, bool read) {
+  const Type square{DType::f32, {8, 8}};
+  Builder inner;
+  const Id w = inner.input(square), c = inner.input(square), s = inner.input(square), x = inner.input(square);
+  const GraphPtr body = inner.finish({inner.dot(w, c), inner.add(s, inner.mul(c, x))});
+  Builder b;
+  const std::vector<Id> weights{b.input(square)}, carry{b.input(square), b.input(square)}, xs{b.input(stacked(square, n))};
+  const Builder::Loop loop = b.scan(body, weights, carry, xs, n);
+  return compile(read ? b.finish({loop.carry[1], loop.carry[0]}) : b.finish({loop.carry[1]}), {}, {});
+}
+
+TEST_CASE("The last iteration has a body of its own where that saves products") {
+  constexpr std::int64_t kProduct = 2 * 8 * 8 * 8, kSum = 2 * 8 * 8;
+  const std::int64_t counts[] = {1, 2, 5};
+  for (const std::int64_t n : counts) {
+    CAPTURE(n);
+    CHECK(plan_products(n, true)->flop == n * (kProduct + kSum));
+    CHECK(plan_products(n, false)->flop == (n - 1) * kProduct + n * kSum);
+    CHECK(plan_products(n, false)->dynamic_bytes <= plan_products(n, true)->dynamic_bytes);
+  }
+  CHECK(plan_products(0, false)->flop == 0);
+  // The last c of an unroll is elementwise: its kernel skips what nobody reads.
+  for (const Instr& instr : compile(unroll_gradient(5, 8), {}, {})->body->instrs) {
+    if (instr.loop) CHECK(instr.loop->last == instr.loop->body);
+  }
 }
 
 TEST_CASE("The plan of a loop does not grow with its trip count but for its stacks") {
