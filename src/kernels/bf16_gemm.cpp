@@ -207,11 +207,20 @@ class Bf16Gemm final : public Kernel {
     const std::int64_t panel = tiles * kBf16TileWords;
     const std::int64_t down = up(rows, kBf16Block) / kBf16Block;
     const std::int64_t across = up(columns, kBf16Block) / kBf16Block;
-    const auto [first, last] = team.share(down * across);
+    // By rows where there are enough: those of A that a thread has packed, and those of C that it
+    // goes on with.
+    const bool by_rows = down % team.threads == 0 || down >= 8 * team.threads;
+    const std::int64_t all = down * across;
+    const auto [first, last] =
+        by_rows ? std::pair(down * team.thread / team.threads * across,
+                            down * (team.thread + 1) / team.threads * across)
+                : team.share(all);
     if (first == last) return;
+    const std::int64_t high = by_rows ? (last - first) / across : down;
+    const std::int64_t top = by_rows ? first / across : 0;
     kernels_.begin();
-    for (std::int64_t item = first; item < last; ++item) {
-      const std::int64_t i = item % down * kBf16Block, j = item / down * kBf16Block;
+    for (std::int64_t item = by_rows ? 0 : first; item < (by_rows ? last - first : last); ++item) {
+      const std::int64_t i = (top + item % high) * kBf16Block, j = item / high * kBf16Block;
       kernels_.block(a + i / kBf16Vectors * panel, panel, b + j / kBf16Vectors * panel, panel,
                      tiles, std::min(kBf16Block, rows - i), std::min(kBf16Block, columns - j),
                      c + i * problem_.n + j, problem_.n, add);
