@@ -211,10 +211,9 @@ class Bf16Gemm final : public Kernel {
     // goes on with.
     const bool by_rows = down % team.threads == 0 || down >= 8 * team.threads;
     const std::int64_t all = down * across;
-    const auto [first, last] =
-        by_rows ? std::pair(down * team.thread / team.threads * across,
-                            down * (team.thread + 1) / team.threads * across)
-                : team.share(all);
+    const auto [first, last] = by_rows ? std::pair(down * team.thread / team.threads * across,
+                                                   down * (team.thread + 1) / team.threads * across)
+                                       : team.share(all);
     if (first == last) return;
     const std::int64_t high = by_rows ? (last - first) / across : down;
     const std::int64_t top = by_rows ? first / across : 0;
