@@ -54,7 +54,8 @@ class Frame::LoopRun {
     }
     if (loop_.last == loop_.body) return;
     MIXFLOW_CHECK(loop_.threads == 1, "a loop in parallel has no last iteration");
-    last_ = std::make_unique<Frame>(loop_.last, workspace + loop_.workspace, context, thread, depth);
+    last_ =
+        std::make_unique<Frame>(loop_.last, workspace + loop_.workspace, context, thread, depth);
   }
 
   void run(const Frame& parent, std::byte* const* in, std::byte* const* out) {

@@ -412,8 +412,9 @@ Stage StageBuilder::state_eval() const {
 // Dots of one meta-step in mixed mode, nothing recomputed and nothing dead: the gradient of L and
 // its derivative along a tangent of theta in each step that the window holds (only the gradient
 // elsewhere), and the gradient of V. The first of these steps has the derivative with respect to
-// eta only, unless its theta is a meta-parameter. Of a model that keeps everything and computes nothing by
-// blocks: what blocks recompute is no work of the model, the keys that they skip count as read.
+// eta only, unless its theta is a meta-parameter. Of a model that keeps everything and computes
+// nothing by blocks: what blocks recompute is no work of the model, the keys that they skip count
+// as read.
 std::int64_t StageBuilder::model_flop() const {
   Config kept = config_;
   kept.gradient.remat.block = false;

@@ -463,8 +463,7 @@ void BodyPlanner::place_carry(const Node& node, std::int32_t time, LoopPlan& loo
       carry.kind = CarryPlan::Kind::moving;
       carry.partner = xs;
       contract.slot_of = region.num_consts + region.num_carry + xs;
-      contract.nullable =
-          loop.xs[static_cast<std::size_t>(xs)].edge != kNone && !carry.dropped;
+      contract.nullable = loop.xs[static_cast<std::size_t>(xs)].edge != kNone && !carry.dropped;
       return;
     }
   }

@@ -115,8 +115,8 @@ TEST_CASE("The last iteration leaves out products that only a further one would 
     const Id w = b.input(kMatrix), x = b.input(stacked(kVector, n)), c = b.input(kVector);
     const Loop kept = b.scan(keep, {}, List{c}, List{b.sin(x)}, n, reverse, policy);
     const Id zeros = b.full(0, DType::f64, {3});
-    const Loop pulled = b.scan(pull, List{w}, List{kept.carry[0], zeros, zeros}, kept.ys, n,
-                               !reverse, policy);
+    const Loop pulled =
+        b.scan(pull, List{w}, List{kept.carry[0], zeros, zeros}, kept.ys, n, !reverse, policy);
     return b.finish({pulled.carry[2], pulled.ys[0]});
   });
 }

@@ -172,12 +172,15 @@ TEST_CASE("A stack of carries holds n - 1 slices: the first one is the initial v
 ProgramPtr plan_products(std::int64_t n, bool read) {
   const Type square{DType::f32, {8, 8}};
   Builder inner;
-  const Id w = inner.input(square), c = inner.input(square), s = inner.input(square), x = inner.input(square);
+  const Id w = inner.input(square), c = inner.input(square), s = inner.input(square),
+           x = inner.input(square);
   const GraphPtr body = inner.finish({inner.dot(w, c), inner.add(s, inner.mul(c, x))});
   Builder b;
-  const std::vector<Id> weights{b.input(square)}, carry{b.input(square), b.input(square)}, xs{b.input(stacked(square, n))};
+  const std::vector<Id> weights{b.input(square)}, carry{b.input(square), b.input(square)},
+      xs{b.input(stacked(square, n))};
   const Builder::Loop loop = b.scan(body, weights, carry, xs, n);
-  return compile(read ? b.finish({loop.carry[1], loop.carry[0]}) : b.finish({loop.carry[1]}), {}, {});
+  return compile(read ? b.finish({loop.carry[1], loop.carry[0]}) : b.finish({loop.carry[1]}), {},
+                 {});
 }
 
 TEST_CASE("The last iteration has a body of its own where that saves products") {

@@ -38,9 +38,8 @@ Work work_of(const Body& body) {
 }
 
 // Blocks recompute scores and skip keys: without them a plan has the products of the model.
-const Settings kNoBlocks = {
-    "gradient.remat={step: false, block: false}",
-    "gradient.blocks={attention: -1, feed_forward: -1, cross_entropy: -1}"};
+const Settings kNoBlocks = {"gradient.remat={step: false, block: false}",
+                            "gradient.blocks={attention: -1, feed_forward: -1, cross_entropy: -1}"};
 
 Config with(const std::string& parameters, Settings settings) {
   settings.insert(settings.begin(), "meta.parameters=[" + parameters + "]");
@@ -61,9 +60,8 @@ Work planned_work(const std::string& parameters, const Settings& settings) {
 TEST_CASE("a plan that keeps everything has the products of the model and no others") {
   for (const std::string& parameters :
        {std::string("{kind: init}"), kRatesPerWeight, kScorer, "{kind: init}, " + kScorer}) {
-    for (const std::string inner :
-         {"{steps: 1}", "{steps: 2}", "{steps: 5}", "{steps: 5, window: 1}",
-          "{steps: 5, window: 3}"}) {
+    for (const std::string inner : {"{steps: 1}", "{steps: 2}", "{steps: 5}",
+                                    "{steps: 5, window: 1}", "{steps: 5, window: 3}"}) {
       const bool learned = parameters.find("init") != std::string::npos;
       if (learned && inner.find("window") != std::string::npos) continue;
       CAPTURE(parameters);
@@ -99,8 +97,8 @@ TEST_CASE("a carried inner state and a window end derivatives as a constant thet
   CHECK(flop("{steps: 3, reset_every: 0}") == flop("{steps: 3}"));
   CHECK(flop("{steps: 3, window: 1}") - flop("{steps: 2, window: 1}") ==
         flop("{steps: 3, window: 2}") - flop("{steps: 2, window: 2}"));
-  CHECK(flop("{steps: 4, window: 2}") == flop("{steps: 2}") + 2 * (flop("{steps: 2, window: 1}") -
-                                                                  flop("{steps: 1}")));
+  CHECK(flop("{steps: 4, window: 2}") ==
+        flop("{steps: 2}") + 2 * (flop("{steps: 2, window: 1}") - flop("{steps: 1}")));
 }
 
 TEST_CASE("a plan has as many kernels for every unroll length from two steps on") {
@@ -121,9 +119,8 @@ TEST_CASE("a plan has as many kernels for every unroll length from two steps on"
 
 TEST_CASE("without a learned theta_0 all modes agree, and with central differences") {
   for (const std::string& parameters : {kRatesPerWeight, kScorer}) {
-    for (const std::string inner :
-         {"{steps: 1}", "{steps: 2}", "{steps: 3}", "{steps: 3, window: 1}",
-          "{steps: 3, window: 2}"}) {
+    for (const std::string inner : {"{steps: 1}", "{steps: 2}", "{steps: 3}",
+                                    "{steps: 3, window: 1}", "{steps: 3, window: 2}"}) {
       if (!kThorough && inner != "{steps: 2}") continue;
       CAPTURE(parameters);
       CAPTURE(inner);
