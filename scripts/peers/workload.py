@@ -14,7 +14,7 @@ import tools  # noqa: E402
 
 # Of the meta-parameters, by kind.
 PREFIX = {"init": "eta.init.", "lr": "eta.lr.", "loss_weights": "eta.loss_weights."}
-TYPES = {"F32": np.float32, "I32": np.int32}
+TYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "BF16": np.uint16}
 # A repetition lasts at least so long, as in `mixflow bench`.
 REPETITION_S = 0.02
 
@@ -65,10 +65,12 @@ class Workload:
         self.inner, self.outer = self.part("data.inner."), self.part("data.outer.")
 
     def read(self, name):
-        kind, shape, begin, end = self.index[name]
+        kind, shape, begin, _ = self.index[name]
         with open(self.inputs, "rb") as file:
             file.seek(begin)
-            return np.fromfile(file, TYPES[kind], int(np.prod(shape))).reshape(shape)
+            values = np.fromfile(file, TYPES[kind], int(np.prod(shape))).reshape(shape)
+        # The upper half of a float32.
+        return (values.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else values
 
     def part(self, prefix):
         return {n.removeprefix(prefix): self.read(n) for n in self.index if n.startswith(prefix)}

@@ -33,7 +33,7 @@ int run(const Options& o) {
   options.resume = o.resume;
   options.progress = !o.quiet;
   // A path that cannot be written is an error now, not after the first meta-steps.
-  if (!o.trace.empty()) write_atomically(o.trace, std::string_view());
+  if (!o.trace.empty()) check_writable(o.trace);
   options.trace = o.trace;
   const TrainSummary summary = train(config, options);
   if (o.json) {

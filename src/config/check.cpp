@@ -25,14 +25,23 @@ namespace {
 // --- gradient ------------------------------------------------------------------------
 
 void check_preset(const Config& config) {
-  const RematPolicy& policy = config.gradient.remat.policy;
+  const GradientConfig& gradient = config.gradient;
+  if (gradient.preset == Preset::none) return;
+  const std::string preset(name_of(gradient.preset)), block = "gradient.remat.block";
+  const RematPolicy& policy = gradient.remat.policy;
   const bool open =
-      policy.gradients == BlockKeep::by_block || policy.second_order == BlockKeep::by_block;
-  const std::string block = "gradient.remat.block";
-  if (config.gradient.preset == Preset::none || !open || !config.origins.contains(block)) return;
-  fail(config, block,
-       "gradient.preset is " + std::string(name_of(config.gradient.preset)) +
-           ", which says what blocks keep; remove one of the two");
+      !config.origins.contains(kGradientsKey) || !config.origins.contains(kSecondOrderKey);
+  if (open && config.origins.contains(block)) {
+    fail(config, block,
+         "gradient.preset is " + preset + ", which says what blocks keep; remove one of the two");
+  }
+  if (!open && policy != policy_of(gradient.preset)) {
+    fail(config, "gradient.preset",
+         preset +
+             " changes nothing, since gradient.remat.policy says what blocks keep: gradients " +
+             std::string(name_of(policy.gradients)) + ", second_order " +
+             std::string(name_of(policy.second_order)) + "; remove the preset or the policy");
+  }
 }
 
 // --- models --------------------------------------------------------------------------
@@ -444,6 +453,12 @@ std::optional<double> inverse_transform(Transform transform, double value) {
                                     : std::nullopt;
   }
   return std::nullopt;
+}
+
+RematPolicy policy_of(Preset preset) {
+  const auto keep = [](bool dots) { return dots ? BlockKeep::dots : BlockKeep::inputs; };
+  return {.gradients = keep(preset != Preset::smallest),
+          .second_order = keep(preset == Preset::fastest)};
 }
 
 void check_relations(Config& config) {

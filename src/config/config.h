@@ -227,8 +227,9 @@ struct RematConfig {
   bool operator==(const RematConfig&) const = default;
 };
 
-// Rows of the blocks that are computed one after another and recomputed by every derivative. 0:
-// chosen from shapes (models/block_sizes.h); -1: no blocks.
+// Rows of the blocks that are computed one after another. Those of attention and of the output
+// layer are recomputed by every derivative; what feed-forward blocks keep is remat.policy's choice.
+// 0: chosen from shapes (models/block_sizes.h); -1: no blocks.
 struct BlockSizes {
   std::int64_t attention = 0;      // queries
   std::int64_t feed_forward = 0;   // tokens
@@ -237,7 +238,8 @@ struct BlockSizes {
 };
 
 // Operating points between memory and time: what blocks keep in gradients, and where mixed mode
-// differentiates them. Where remat.policy says something, that counts.
+// differentiates them. What the config says under remat.policy counts more. The loader turns the
+// preset into a policy: afterwards it is `none`.
 enum class Preset : std::uint8_t {
   none,
   smallest,  // their inputs, in both

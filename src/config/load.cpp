@@ -198,18 +198,19 @@ void resolve_paths(Config& config) {
   }
 }
 
-void resolve_preset(GradientConfig& gradient) {
-  if (gradient.preset == Preset::none) return;
-  const auto set = [](BlockKeep& keep, bool dots) {
-    if (keep == BlockKeep::by_block) keep = dots ? BlockKeep::dots : BlockKeep::inputs;
-  };
-  set(gradient.remat.policy.gradients, gradient.preset != Preset::smallest);
-  set(gradient.remat.policy.second_order, gradient.preset == Preset::fastest);
+// A preset is short for a policy: the resolved config has the policy alone.
+void resolve_preset(Config& config) {
+  if (config.gradient.preset == Preset::none) return;
+  const RematPolicy preset = policy_of(config.gradient.preset);
+  RematPolicy& policy = config.gradient.remat.policy;
+  if (!config.origins.contains(kGradientsKey)) policy.gradients = preset.gradients;
+  if (!config.origins.contains(kSecondOrderKey)) policy.second_order = preset.second_order;
+  config.gradient.preset = Preset::none;
 }
 
 // Derived defaults: those that depend on other keys.
 void resolve_defaults(Config& config) {
-  resolve_preset(config.gradient);
+  resolve_preset(config);
   if (config.meta.eval.steps.empty()) config.meta.eval.steps = {0, config.inner.steps};
   for (const MetaParameter& parameter : config.meta.parameters) {
     const bool starts_term = parameter.kind == MetaKind::l2 && !config.inner.l2;

@@ -450,7 +450,8 @@ std::vector<Key> gradient_keys() {
   keys.choice("mode", &GradientConfig::mode, "how the meta-gradient is computed")
       .also({"kind", "estimator"});
   keys.choice("preset", &GradientConfig::preset,
-              "an operating point between memory and time: sets what remat.policy leaves open")
+              "an operating point between memory and time: short for a remat.policy, whose own "
+              "keys count more")
       .also({"point", "profile"});
   keys.section("remat", &GradientConfig::remat, remat_keys(), "what is recomputed, not kept")
       .also({"rematerialisation", "rematerialization", "checkpointing"});

@@ -55,7 +55,8 @@ struct Policy {
   enum class Keep : std::uint8_t {
     carries,  // nothing but the carries at each iteration's start
     names,    // carries, and the values that a `named` node calls by one of `names`
-    dots,     // of those, products and results of loops; what is elementwise is recomputed
+    dots,     // products, lookups and results of loops that the backward pass reads, or that what
+              // it reads is recomputed from
     all,      // every forward value that the backward pass reads
   };
   Keep keep = Keep::all;

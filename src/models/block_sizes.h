@@ -1,5 +1,5 @@
-// How attention and the output layer are cut into blocks, from shapes alone: a plan is the same on
-// every machine. The bounds are those of a core with 1 MiB or more of L2 cache.
+// How attention, feed-forward layers and the output layer are cut into blocks, from shapes alone: a
+// plan is the same on every machine. The bounds are those of a core with 1 MiB or more of L2 cache.
 #pragma once
 
 #include <cstdint>

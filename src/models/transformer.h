@@ -14,9 +14,9 @@
 // blocks.w2 [L,f,d], norm [d], then head [d,V] (Transformer) or score [d] (ScoreNetwork). The L
 // blocks are one scan over these stacks, so that graph size does not depend on L; what the scan
 // keeps for the backward pass is `gradient.remat`'s choice. Attention is a map over heads and
-// blocks of queries, the output layer with its loss a map over blocks of tokens, of
-// `gradient.blocks` rows: neither scores of S x S nor logits of all tokens are ever stored, at any
-// order of differentiation.
+// blocks of queries, feed-forward layers and the output layer with its loss are maps over blocks of
+// tokens, of `gradient.blocks` rows. Where shapes are cut into blocks, neither scores of S x S nor
+// logits of all tokens are stored, at any order of differentiation.
 #pragma once
 
 #include "models/model.h"

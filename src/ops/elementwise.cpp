@@ -76,8 +76,7 @@ std::vector<Sample> tie_samples() {
 
 }  // namespace
 
-// --- one operand
-// -----------------------------------------------------------------------------------
+// --- one operand ---------------------------------------------------------------------------------
 
 constinit const OpDef k_neg = define<"neg", 1, Domain::any, [](double x) { return -x; }>(
     TileOp::neg, Linear{[](Builder& b, const Call&, int, Id y_bar) { return b.neg(y_bar); }},
@@ -179,8 +178,7 @@ constinit const OpDef k_relu =
 constinit const OpDef k_step = define_mask<"step", 1, [](double x) { return (x > 0) ? 1.0 : 0.0; }>(
     TileOp::step, tie_samples<1>);
 
-// --- two operands
-// ----------------------------------------------------------------------------------
+// --- two operands --------------------------------------------------------------------------------
 
 constinit const OpDef k_add =
     define<"add", 2, Domain::any, [](double a, double b) { return a + b; }>(
@@ -246,8 +244,7 @@ constinit const OpDef k_equal =
     define_mask<"equal", 2, [](double a, double b) { return a == b ? 1.0 : 0.0; }>(TileOp::equal,
                                                                                    tie_samples<2>);
 
-// --- select
-// ------------------------------------------------------------------------------------------
+// --- select --------------------------------------------------------------------------------------
 
 // select   y = a where mask != 0, else b    (mask, a, b), all of one type
 // The mask's own partial is 0, like that of every piecewise constant function.
@@ -273,8 +270,7 @@ constinit const OpDef k_select = {
     .samples = tie_samples<3>,
 };
 
-// --- the identity, with a meaning for transforms
-// -------------------------------------------------------
+// --- the identity, with a meaning for transforms -------------------------------------------------
 
 // stop_gradient   y = x, a constant for every derivative
 constinit const OpDef k_stop_gradient = {

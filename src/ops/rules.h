@@ -26,8 +26,7 @@ struct OpName {
   constexpr std::string_view view() const { return {text, kSize - 1}; }
 };
 
-// --- checks and shape rules
-// -----------------------------------------------------------------------
+// --- checks and shape rules ----------------------------------------------------------------------
 std::string describe(std::string_view op, std::string_view problem, std::span<const Type> in);
 void expect_inputs(std::string_view op, std::span<const Type> in, std::size_t count);
 void expect_float(std::string_view op, std::span<const Type> in);
@@ -46,9 +45,9 @@ Type infer_same(std::span<const Type> in, const Attrs&) {
   return infer_same(kOp.view(), in, kCount, kDomain);
 }
 
-// --- batching
-// --------------------------------------------------------------------------------------- x with a
-// leading axis n: itself if it has one, else broadcast.
+// --- batching ------------------------------------------------------------------------------------
+
+// x with a leading axis n: itself if it has one, else broadcast.
 Id with_leading(Builder& b, Id x, bool batched, std::int64_t n);
 Ids with_leading(Builder& b, std::span<const Id> xs, const std::vector<bool>& batched,
                  std::int64_t n);
@@ -59,9 +58,9 @@ Shape shifted(Shape axes);  // every axis moved by one, behind a new leading axi
 Id batch_leading(Builder& b, const Call& call, std::span<const Id> in,
                  const std::vector<bool>& batched, std::int64_t n);
 
-// --- costs
-// ------------------------------------------------------------------------------------------ Every
-// input is read once and the result written once.
+// --- costs ---------------------------------------------------------------------------------------
+
+// Every input is read once and the result written once.
 Cost traffic(std::span<const Type> in, const Type& out, std::int64_t flop);
 // One flop per element of the result, whatever the function.
 Cost elementwise_cost(std::span<const Type> in, const Type& out, const Attrs&);
@@ -69,8 +68,7 @@ Cost elementwise_cost(std::span<const Type> in, const Type& out, const Attrs&);
 Cost copy_cost(std::span<const Type> in, const Type& out, const Attrs&);
 Cost view_cost(std::span<const Type> in, const Type& out, const Attrs&);
 
-// --- reference loops
-// --------------------------------------------------------------------------------
+// --- reference loops -----------------------------------------------------------------------------
 Shape strides_of(const Shape& shape);  // dense, row-major
 
 // Calls visit(i, at) for every index of `shape` in row-major order: i counts up from 0, `at` is
@@ -108,10 +106,10 @@ void ref_copy(const RefCall& call);  // input 0's elements in their order
 // out[i] = in[start + strides . (index of i)]
 void ref_strided_read(const RefCall& call, const Shape& strides, std::int64_t start);
 
-// --- samples
-// ---------------------------------------------------------------------------------------- Shapes
-// from a scalar to more than one tile of the fused loops. None is empty: no program here has an
-// empty tensor.
+// --- samples -------------------------------------------------------------------------------------
+
+// Shapes from a scalar to more than one tile of the fused loops. None is empty: no program here has
+// an empty tensor.
 std::vector<Shape> sample_shapes();
 // `count` inputs of one f32 type, over sample_shapes().
 std::vector<Sample> same_type_samples(std::size_t count, double low, double high);

@@ -6,6 +6,7 @@
 // an offset in the workspace. The rules and what each is worth in memory: src/README.md, "Planner".
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <tuple>
@@ -71,6 +72,7 @@ class BodyPlanner {
   // placing
   void place_node(std::int32_t time);
   void place_primitive(std::int32_t time);
+  // place_loops.cpp
   void place_loop(std::int32_t time);
   bool splits(const Region& region) const;
   GraphPtr last_iteration(const Node& node, LoopPlan& loop);
@@ -85,11 +87,12 @@ class BodyPlanner {
   std::int32_t donated_xs_for(const Node& node, const LoopPlan& loop, Id body_output,
                               std::int64_t bytes, bool for_carry,
                               const std::vector<bool>& xs_taken) const;
+
+  // body_planner.cpp
   // Tries to give `value`, made at `time`, the destination of an output. `overwrites(root)`: its
   // node may write over an input of the body that it reads for the last time.
-  template <class Overwrites>
   bool place_at_destination(Id value, std::int32_t time, bool stores_null,
-                            const Overwrites& overwrites);
+                            const std::function<bool(Id)>& overwrites);
   bool join(Id value, Id root, std::int32_t time);
   bool outlives_slot(Id value, std::int32_t slot) const;
   std::int32_t add_storage(std::int64_t bytes, std::int32_t start, std::int32_t end, Id value,

@@ -111,10 +111,11 @@ Profile profile(const Trace& trace, double seconds) {
 std::string to_text(const Profile& profile, double gflops) {
   const double peak = gflops / profile.threads;
   char head[256];
-  std::snprintf(head, sizeof head,
-                "One meta-step, %.3f ms on %d thread%s; ms and shares: of the threads' time; "
-                "GFLOP/s per thread, of a peak of %.0f\n",
-                profile.seconds * 1e3, profile.threads, profile.threads == 1 ? "" : "s", peak);
+  std::snprintf(
+      head, sizeof head,
+      "One meta-step, %.3f ms on %d thread%s; ms and shares: of the threads' time, that of "
+      "those which wait for a kernel included; GFLOP/s per thread, of a peak of %.0f\n",
+      profile.seconds * 1e3, profile.threads, profile.threads == 1 ? "" : "s", peak);
   const std::span<const ProfileLine> nodes(profile.nodes);
   return std::string(head) + "\n" + table_of("op", profile.kinds, peak) + "\n" +
          table_of("node", nodes.first(std::min(kNodesShown, nodes.size())), peak);

@@ -12,8 +12,10 @@ namespace mixflow {
 struct ProfileLine {
   std::string what;
   std::int64_t calls = 0;
-  double seconds = 0;  // of all threads; a kernel that uses several counts once for each
-  double share = 0;    // of the time of all threads
+  // Of all threads. Inside loops that are split over threads a kernel counts on its own; elsewhere
+  // on all threads, whether it uses them or not, since they wait for it.
+  double seconds = 0;
+  double share = 0;  // of the time of all threads
   double flop = 0;
   double gflops() const { return seconds > 0 ? flop / seconds * 1e-9 : 0; }  // per thread
 };

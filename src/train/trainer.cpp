@@ -89,7 +89,7 @@ class Trainer {
   void open_files();
   void loop();
   void summarize();
-  void run_traced(std::int64_t t);
+  void write_trace(std::int64_t t, const Trace& trace);
   void check_finite(std::int64_t t) const;
   void log(std::int64_t t);
   void evaluate(std::int64_t t, Split split);
@@ -197,14 +197,12 @@ void Trainer::loop() {
   while (t < steps && !SignalGuard::stop_requested()) {
     const Clock::time_point step_start = Clock::now();
     ++t;
-    const bool traced = !options_.trace.empty() && t == std::min(begin_ + 2, steps);
-    if (traced) {
-      run_traced(t);
-    } else {
-      step_.run(t);
-    }
+    std::optional<Trace> trace;
+    if (!options_.trace.empty() && t == std::min(begin_ + 2, steps)) trace.emplace(threads_);
+    step_.run(t, trace ? &*trace : nullptr);
     steps_s_ += since(step_start);
     if (t == begin_ + 1) summary_.first_step_s = since(start_);
+    if (trace) write_trace(t, *trace);
     check_finite(t);
     losses_.add(train_.result("outer_loss"));
     if (t % log_every() == 0 || t == steps) log(t);
@@ -259,9 +257,7 @@ void Trainer::summarize() {
   if (!summary_.interrupted && done > 0) checkpoint(summary_.steps);
 }
 
-void Trainer::run_traced(std::int64_t t) {
-  Trace trace(threads_);
-  step_.run(t, &trace);
+void Trainer::write_trace(std::int64_t t, const Trace& trace) {
   write_atomically(options_.trace, to_chrome_json(trace));
   log_->info("trace of meta-step " + std::to_string(t) + " in " + options_.trace.string());
 }

@@ -12,11 +12,10 @@
 
 #include "ops/builder.h"
 #include "transform/reach.h"
+#include "transform/rebuild.h"
 #include "transform/transform.h"
 
 namespace mixflow {
-
-using RegionPtr = std::shared_ptr<const Region>;
 
 // A loop and its tangents.
 struct JvpRegion {

@@ -6,6 +6,7 @@
 #include "ops/builder.h"
 #include "ops/op_list.h"
 #include "transform/fuse_group.h"
+#include "transform/rebuild.h"
 
 namespace mixflow {
 namespace {
@@ -15,12 +16,6 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 Ids mapped(const Ids& map, const Ids& ids) {
   Ids result;
   for (const Id id : ids) result.push_back(map[index(id)]);
-  return result;
-}
-
-std::shared_ptr<const Region> with_body(const Region& region, GraphPtr body) {
-  auto result = std::make_shared<Region>(region);
-  result->body = std::move(body);
   return result;
 }
 
@@ -34,31 +29,19 @@ Ids add_inputs(Builder& builder, const Graph& graph) {
 
 // The graph without names, with fused bodies.
 GraphPtr prepare(const Graph& graph) {
-  Builder builder;
-  Ids map = add_inputs(builder, graph);
   std::unordered_map<Id, Id> relu_of;  // looked up only
   for (const Node& node : graph.nodes) {
     if (node.op == &op::k_relu) relu_of.emplace(node.in[0], node.out[0]);
   }
-  // Bodies that several loops share stay shared.
-  std::unordered_map<const Region*, std::shared_ptr<const Region>> regions;
-  for (const Node& node : graph.nodes) {
-    builder.set_label(node.label);
-    const Ids in = mapped(map, node.in);
-    if (node.op == &op::k_named || node.op == &op::k_stop_gradient) {
-      map[index(node.out[0])] = in[0];
-    } else if (node.attrs.region != nullptr) {
-      auto& region = regions[node.attrs.region.get()];
-      if (region == nullptr) region = with_body(*node.attrs.region, fuse(*node.attrs.region->body));
-      const Ids out = builder.emit_region(*node.op, in, region);
-      for (std::size_t j = 0; j < out.size(); ++j) map[index(node.out[j])] = out[j];
-    } else if (node.op == &op::k_step && relu_of.contains(node.in[0])) {
-      map[index(node.out[0])] = builder.step(builder.relu(in[0]));
-    } else {
-      map[index(node.out[0])] = builder.emit(*node.op, in, node.attrs);
-    }
-  }
-  return builder.finish(mapped(map, graph.outputs));
+  RegionCache regions;
+  return rebuild(graph, [&](Builder& b, const Node& node, std::span<const Id> in) {
+    const RegionPtr& old = node.attrs.region;
+    if (node.op == &op::k_named || node.op == &op::k_stop_gradient) return Ids{in[0]};
+    if (node.op == &op::k_step && relu_of.contains(node.in[0])) return Ids{b.step(b.relu(in[0]))};
+    if (!old) return Ids{b.emit(*node.op, in, node.attrs)};
+    return b.emit_region(*node.op, in,
+                         regions.get(old, [&] { return with_body(old, fuse(*old->body)); }));
+  });
 }
 
 // The nodes of a group as a graph of their own, as they are.

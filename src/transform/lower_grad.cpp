@@ -17,7 +17,11 @@ class LowerGrad {
   GraphPtr run(const Graph& graph) {
     return rebuild(graph, [this](Builder& b, const Node& node, std::span<const Id> in) {
       if (!node.attrs.region || count_grads(node) == 0) return append_node(b, node, in);
-      if (node.op != &op::k_grad) return b.emit_region(*node.op, in, body(node.attrs.region));
+      const RegionPtr& old = node.attrs.region;
+      if (node.op != &op::k_grad) {
+        return b.emit_region(*node.op, in,
+                             regions_.get(old, [&] { return with_body(old, run(*old->body)); }));
+      }
       Ids out = b.inline_graph(*value_and_gradient(node.attrs.region), in);
       if (node.attrs.region->grad_mode == GradMode::first_order) {
         for (std::size_t j = 1; j < out.size(); ++j) out[j] = b.stop_gradient(out[j]);
@@ -29,16 +33,6 @@ class LowerGrad {
  private:
   static std::int64_t count_grads(const Node& node) {
     return (node.op == &op::k_grad ? 1 : 0) + count_ops(*node.attrs.region->body, op::k_grad);
-  }
-
-  RegionPtr body(const RegionPtr& old) {
-    RegionPtr& known = bodies_[old];
-    if (!known) {
-      auto region = std::make_shared<Region>(*old);
-      region->body = run(*old->body);
-      known = std::move(region);
-    }
-    return known;
   }
 
   GraphPtr value_and_gradient(const RegionPtr& region) {
@@ -54,7 +48,7 @@ class LowerGrad {
   }
 
   Context context_;
-  std::map<RegionPtr, RegionPtr> bodies_;
+  RegionCache regions_;
   std::map<RegionPtr, GraphPtr> gradients_;
 };
 

@@ -1,8 +1,6 @@
 #include "transform/merge_dots.h"
 
 #include <algorithm>
-#include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "ops/builder.h"
@@ -11,8 +9,6 @@
 
 namespace mixflow {
 namespace {
-
-using RegionPtr = std::shared_ptr<const Region>;
 
 std::size_t index(Id id) { return static_cast<std::size_t>(id); }
 
@@ -226,24 +222,14 @@ class MergeDots {
     return result;
   }
 
-  // The node's region with its body rewritten; a shared region stays shared.
   RegionPtr merged(const Node& node) {
     const RegionPtr& old = node.attrs.region;
-    RegionPtr& known = done_[old.get()];
-    if (!known) {
-      known = old;
-      const bool scan = node.op == &op::k_scan;
-      if (const GraphPtr body = run(*old->body, scan ? old.get() : nullptr);
-          !same_graph(*body, *old->body)) {
-        auto changed = std::make_shared<Region>(*old);
-        changed->body = body;
-        known = std::move(changed);
-      }
-    }
-    return known;
+    return regions_.get(old, [&] {
+      return with_body(old, run(*old->body, node.op == &op::k_scan ? old.get() : nullptr));
+    });
   }
 
-  std::unordered_map<const Region*, RegionPtr> done_;
+  RegionCache regions_;
 };
 
 }  // namespace

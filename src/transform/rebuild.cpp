@@ -47,4 +47,11 @@ bool same_graph(const Graph& a, const Graph& b) {
          std::ranges::equal(a.nodes, b.nodes, same_node);
 }
 
+RegionPtr with_body(const RegionPtr& region, const GraphPtr& body) {
+  if (same_graph(*body, *region->body)) return region;
+  auto changed = std::make_shared<Region>(*region);
+  changed->body = body;
+  return changed;
+}
+
 }  // namespace mixflow

@@ -6,7 +6,7 @@
 // vjp, forward over reverse, for all w at once (MixFlow-MG, arXiv 2505.00793). Only the tangents
 // are kept, and with them dead code takes the primal weight gradients.
 #include <algorithm>
-#include <map>
+#include <memory>
 
 #include "ops/op_list.h"
 #include "transform/differentiate.h"
@@ -18,33 +18,38 @@ namespace {
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// The graph with what its loops keep in a gradient that is differentiated.
-GraphPtr with_differentiated_policies(const GraphPtr& graph) {
-  std::map<RegionPtr, RegionPtr> changed;
-  const auto changed_region = [&](const Node& node) -> RegionPtr {
+// Graphs with what their loops keep in a gradient that is differentiated.
+class DifferentiatedPolicies {
+ public:
+  // The graph itself where nothing changes.
+  GraphPtr run(const GraphPtr& graph) {
+    const auto changes = [&](const Node& node) { return region(node) != node.attrs.region; };
+    if (std::ranges::none_of(graph->nodes, changes)) return graph;
+    return rebuild(*graph, [&](Builder& b, const Node& node, std::span<const Id> in) {
+      return changes(node) ? b.emit_region(*node.op, in, region(node)) : append_node(b, node, in);
+    });
+  }
+
+ private:
+  RegionPtr region(const Node& node) {
     const RegionPtr& old = node.attrs.region;
     if (!old || (node.op != &op::k_scan && node.op != &op::k_map)) return old;
-    RegionPtr& known = changed[old];
-    if (known) return known;
-    const GraphPtr body = with_differentiated_policies(old->body);
-    known = old;
-    if (body == old->body && !old->policy.differentiated) return known;
-    auto region = std::make_shared<Region>(*old);
-    region->body = body;
-    region->policy.keep = old->policy.differentiated.value_or(old->policy.keep);
-    return known = std::move(region);
-  };
-  const auto changes = [&](const Node& node) { return changed_region(node) != node.attrs.region; };
-  if (std::ranges::none_of(graph->nodes, changes)) return graph;
-  return rebuild(*graph, [&](Builder& b, const Node& node, std::span<const Id> in) {
-    return changes(node) ? b.emit_region(*node.op, in, changed_region(node))
-                         : append_node(b, node, in);
-  });
-}
+    return regions_.get(old, [&] {
+      const GraphPtr body = run(old->body);
+      if (body == old->body && !old->policy.differentiated) return old;
+      auto changed = std::make_shared<Region>(*old);
+      changed->body = body;
+      changed->policy.keep = old->policy.differentiated.value_or(old->policy.keep);
+      return RegionPtr(std::move(changed));
+    });
+  }
+
+  RegionCache regions_;
+};
 
 BackwardGrad make_grad(Context& context, const RegionPtr& region, const Mask& active,
                        const Mask& bars) {
-  const GraphPtr kept = with_differentiated_policies(region->body);
+  const GraphPtr kept = DifferentiatedPolicies().run(region->body);
   const Graph& loss = *kept;
   const std::size_t inputs = loss.inputs.size(), thetas = index(region->num_carry);
   BackwardGrad result;

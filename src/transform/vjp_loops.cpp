@@ -36,8 +36,9 @@ struct JointBody {
   std::size_t forward_nodes = 0;
 
   // keep_all: what gradients compute on the way is there to be kept too. The second-order pass of
-  // a grad node starts with the same nodes at the same point; the builder shares them, and lowering
-  // the grad node later shares them again, so that neither loop computes them twice.
+  // a grad node starts with the same nodes at the same point, but for loops that keep something
+  // else where they are differentiated; the builder shares them, and lowering the grad node later
+  // shares them again, so that neither loop computes them twice.
   explicit JointBody(const Graph& body, bool keep_all = false) {
     in = declare_inputs(b, body);
     out = b.inline_graph(body, in);

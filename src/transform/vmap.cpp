@@ -19,8 +19,6 @@
 namespace mixflow {
 namespace {
 
-using RegionPtr = std::shared_ptr<const Region>;
-
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Which values are batched, from which inputs are.

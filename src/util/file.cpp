@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "util/error.h"
 
@@ -20,6 +21,7 @@ namespace fs = std::filesystem;
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   ~Descriptor() {
@@ -118,6 +120,17 @@ fs::path temporary_name(const fs::path& path) {
   return name;
 }
 
+// The temporary file, new and open.
+Descriptor create(Temporary& temporary, const fs::path& path) {
+  Descriptor file(::open(temporary.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  if (file.get() < 0) {
+    const int error = errno;
+    temporary.renamed = true;  // nothing of ours to delete
+    fail_write(path, directory_of(path), error);
+  }
+  return file;
+}
+
 // Zero, or the error that stopped it.
 int write_all(int fd, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
@@ -170,11 +183,7 @@ void write_atomically(const fs::path& path, std::span<const std::byte> bytes) {
 void write_atomically(const fs::path& path, std::span<const std::span<const std::byte>> parts) {
   const fs::path directory = directory_of(path);
   Temporary temporary{temporary_name(path)};
-  Descriptor file(::open(temporary.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-  if (file.get() < 0) {
-    temporary.renamed = true;  // nothing of ours to delete
-    fail_write(path, directory, errno);
-  }
+  Descriptor file = create(temporary, path);
   for (const std::span<const std::byte> part : parts) {
     if (const int error = write_all(file.get(), part)) fail_write(path, directory, error);
   }
@@ -189,6 +198,13 @@ void write_atomically(const fs::path& path, std::span<const std::span<const std:
   if (parent.get() >= 0 && ::fsync(parent.get()) != 0 && errno != EINVAL) {
     fail_write(path, directory, errno);
   }
+}
+
+void check_writable(const fs::path& path) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) fail_write(path, directory_of(path), EISDIR);
+  Temporary temporary{temporary_name(path)};
+  create(temporary, path);
 }
 
 void remove_temporaries(const fs::path& directory) {

@@ -26,6 +26,9 @@ void write_atomically(const std::filesystem::path& path, std::string_view text);
 void write_atomically(const std::filesystem::path& path,
                       std::span<const std::span<const std::byte>> parts);
 
+// Whether write_atomically could write there now: throws what it would, and changes nothing.
+void check_writable(const std::filesystem::path& path);
+
 // Deletes the temporary files that killed processes have left in `directory`, where nobody may be
 // writing. What cannot be deleted stays.
 void remove_temporaries(const std::filesystem::path& directory);

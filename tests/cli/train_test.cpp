@@ -476,30 +476,3 @@ TEST_CASE("held-out losses that are not finite are null, and the run can be resu
   std::filesystem::remove(directory.path / "run" / checkpoint_name(12));
   CHECK(mixflow::mixflow(train + Args{"--resume"}, directory.path).code == 0);
 }
-
-TEST_CASE("train --trace writes the second meta-step's kernels by thread, and the memory alive") {
-  const TemporaryDirectory directory;
-  const std::filesystem::path file = directory.path / "trace.json";
-  const Args args = Args{"train", "--quiet", "--json", "--out", "run", "--trace", file.string()} +
-                    tiny({"-s", "threads=2"});
-  const auto run = json_of(mixflow::mixflow(args, directory.path));
-  const auto trace = nlohmann::json::parse(read_text(file));
-  double most = 0;
-  std::set<int> threads;
-  for (const nlohmann::json& event : trace.at("traceEvents")) {
-    if (event.at("ph") == "C") most = std::max(most, event.at("args").at("bytes").get<double>());
-    if (event.at("ph") != "X") continue;
-    threads.insert(event.at("tid").get<int>());
-    CHECK(event.at("ts").get<double>() >= 0);
-    CHECK(event.at("dur").get<double>() >= 0);
-    CHECK_FALSE(event.at("args").at("node").get<std::string>().empty());
-  }
-  CHECK(threads == std::set<int>{0, 1});
-  CHECK(most > 0);
-  CHECK(most <= run.at("dynamic_bytes").get<double>());
-  // A run that is traced ends like any other.
-  const auto plain = json_of(mixflow::mixflow(
-      Args{"train", "--quiet", "--json", "--out", "plain"} + tiny({"-s", "threads=2"}),
-      directory.path));
-  CHECK(plain.at("meta_loss_last") == run.at("meta_loss_last"));
-}

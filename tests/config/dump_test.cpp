@@ -55,6 +55,10 @@ TEST_CASE("configurations far from the defaults survive the round trip") {
           "granularity: per_step, init: 1}], optimizer: {kind: adamw, weight_decay: 0.1}, "
           "schedule: {kind: step, every: 3, factor: 1}, clip_norm: 0.1, batch: 6}\n"
           "gradient: {mode: first_order, chunk: 3, remat: {save_inner_grads: false}}\n",
+      "data: {kind: random_tokens, sequence: 8, batch: 2}\n"
+      "model: {kind: transformer, vocab: 11, d_model: 4, ffw: 4, heads: 1, kv_size: 2, layers: "
+      "1}\n" +
+          learn + "gradient: {preset: balanced, remat: {policy: {second_order: all}}}\n",
   };
   for (const std::string& text : texts) check_round_trip(parse_config(text, "c.yaml"));
 }

@@ -108,6 +108,11 @@ TEST_CASE("a preset sets what blocks keep, but not where the policy says it") {
   CHECK(policy("{preset: fastest}") == RematPolicy{dots, dots});
   CHECK(policy("{preset: fastest, remat: {policy: {second_order: all}}}") ==
         RematPolicy{dots, all});
+  // What is written out counts, even if it is the default.
+  CHECK(policy("{preset: fastest, remat: {policy: {gradients: by_block}}}") ==
+        RematPolicy{by_block, dots});
+  CHECK(policy("{preset: fastest, remat: {policy: {gradients: dots, second_order: dots}}}") ==
+        RematPolicy{dots, dots});
 }
 
 TEST_CASE("anchors, aliases and merge keys stand for what they name") {

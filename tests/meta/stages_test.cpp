@@ -24,8 +24,7 @@ Problem linear_problem(OptimizerKind inner = OptimizerKind::sgd) {
   return problem;
 }
 
-// --- the meta-update
-// -------------------------------------------------------------------------------
+// --- the meta-update -----------------------------------------------------------------------------
 
 TEST_CASE("every meta-optimiser takes its formula's step on the meta-gradient") {
   for (const OptimizerKind kind : kOptimizers) {
@@ -118,8 +117,7 @@ TEST_CASE("eta is projected into its bounds after the step, either of which may 
   }
 }
 
-// --- evaluation
-// ------------------------------------------------------------------------------------
+// --- evaluation ----------------------------------------------------------------------------------
 
 TEST_CASE("evaluation reports the outer loss after each number of steps, sorted and once") {
   for (const Granularity granularity : {Granularity::per_parameter, Granularity::per_step}) {
@@ -200,8 +198,7 @@ TEST_CASE(
                             plain.outer_loss) < 1e-13);
 }
 
-// --- names, starts, sizes
-// --------------------------------------------------------------------------
+// --- names, starts, sizes ------------------------------------------------------------------------
 
 TEST_CASE(
     "every port is named once, as graph inputs and outputs are, and every start has its port") {
@@ -291,8 +288,7 @@ TEST_CASE("an experiment knows its size and work, and evaluates a divisor of the
   CHECK(rates.build().model_flop == 2 * (3 * 2 * 4 + 2 * 5) * 6);
 }
 
-// --- errors
-// ----------------------------------------------------------------------------------------
+// --- errors --------------------------------------------------------------------------------------
 
 TEST_CASE("what the loader refuses does not come here") {
   Problem problem = linear_problem();

@@ -29,6 +29,19 @@ TEST_CASE("what is written is read back, and replaces what was there") {
   CHECK(read_file(file).empty());
 }
 
+TEST_CASE("whether a file can be written is found out without a trace") {
+  const TemporaryDirectory directory;
+  const fs::path file = directory.path / "a.txt";
+  check_writable(file);
+  CHECK(directory.entries() == 0);
+  write_atomically(file, "kept");
+  check_writable(file);
+  CHECK(read_text(file) == "kept");
+  CHECK(directory.entries() == 1);
+  CHECK_THROWS_AS(check_writable(directory.path), UserError);
+  CHECK_THROWS_AS(check_writable(directory.path / "none" / "a.txt"), UserError);
+}
+
 TEST_CASE("temporary files of killed processes are removed, and nothing else") {
   const TemporaryDirectory directory;
   const std::vector<std::string> kept = {"a.tmp",    "a.tmp.1",  "a.tmp.x.1", "a.tmp.1.x",
