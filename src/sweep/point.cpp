@@ -58,6 +58,7 @@ Json settings_json(const Settings& settings) {
 }
 
 std::string value_text(const Json& value) {
+  if (value.is_object()) return "..";  // a whole section
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
@@ -94,8 +95,8 @@ Config config_of(const SweepSpec& spec, YamlNode tree, const Settings& settings)
     }
     return with_absolute_paths(read_config(tree, spec.base));
   } catch (const UserError& error) {
-    throw UserError(std::string(error.what()) + ", in the point " +
-                    settings_text(settings_json(settings)));
+    throw UserError(std::string(error.what()) + " (in the point " +
+                    settings_text(settings_json(settings)) + ")");
   }
 }
 
