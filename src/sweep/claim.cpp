@@ -66,9 +66,8 @@ const Owner& this_process() {
 // The file is whole and locked before it gets its name.
 std::optional<Claim> Claim::take(const fs::path& directory, const std::string& point, int attempt) {
   const fs::path path = claim_path(directory, point, attempt);
-  const Owner& owner = this_process();
   const fs::path temporary =
-      path.string() + ".tmp." + std::to_string(owner.pid) + "." + owner.boot.substr(0, 8);
+      path.string() + ".tmp." + std::to_string(getpid()) + "." + this_process().boot.substr(0, 8);
   unlink(temporary.c_str());
   int fd = make_locked(temporary);
   if (fd < 0) return std::nullopt;
