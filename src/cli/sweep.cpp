@@ -66,7 +66,7 @@ Loaded load_points(const Options& o, const SweepSpec& spec, const SweepDir& dire
   directory.check_same(spec, resolve_base(spec));
   Loaded loaded{directory.points()};
   const auto other = std::ranges::find_if(loaded.points, [&](const Point& point) {
-    return o.threads > 0 && point.threads != o.threads;
+    return o.threads > 0 && !point.own_threads && point.threads != o.threads;
   });
   if (other != loaded.points.end()) {
     throw UserError("sweep: --threads " + std::to_string(o.threads) + ": the sweep in " +

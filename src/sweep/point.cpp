@@ -63,7 +63,7 @@ std::string value_text(const Json& value) {
 }
 
 // A directory's name: readable, safe in shells and URLs, unique by the hash.
-std::string id_of(const Json& settings, const Config& config) {
+std::string id_of(const Json& settings, const Config& config, bool own_threads) {
   constexpr std::size_t kMostPrefix = 80;
   std::string prefix;
   for (const char c : settings_text(settings)) {
@@ -75,7 +75,7 @@ std::string id_of(const Json& settings, const Config& config) {
   }
   if (prefix.starts_with('.') || prefix.starts_with('-')) prefix.insert(0, 1, '_');
   Config copy = config;
-  copy.threads = 0;  // decides on the last bits of results, not on what is computed
+  if (!own_threads) copy.threads = 0;  // the sweep's choice is not part of what was asked for
   char hash[32];
   std::snprintf(hash, sizeof hash, "-%012llx",
                 static_cast<unsigned long long>(hash_of(dump_config(copy)) >> 16U));
@@ -185,6 +185,7 @@ std::string to_line(const Point& point) {
       {"id", point.id},
       {"settings", point.settings},
       {"threads", point.threads},
+      {"own_threads", point.own_threads},
       {"meta_steps", point.meta_steps},
       {"static_bytes", point.static_bytes},
       {"dynamic_bytes", point.dynamic_bytes},
@@ -204,6 +205,7 @@ Point parse_point(const std::string& line) {
     point.settings = json.at("settings");
     point.config = json.at("config");
     point.threads = json.at("threads");
+    point.own_threads = json.at("own_threads");
     point.meta_steps = json.at("meta_steps");
     point.static_bytes = json.at("static_bytes");
     point.dynamic_bytes = json.at("dynamic_bytes");
@@ -229,8 +231,10 @@ ResolvedSweep resolve_points(const SweepSpec& spec, int threads) {
 
   const YamlNode tree = base_tree(spec);
   std::vector<Config> configs(combinations.points.size());
+  std::vector<char> own_threads(configs.size());
   parallel_for(configs.size(), usable_cores(), [&](std::size_t i) {
     configs[i] = config_of(spec, tree, combinations.points[i]);
+    own_threads[i] = configs[i].threads > 0;
     if (configs[i].threads == 0) configs[i].threads = threads;
   });
 
@@ -239,13 +243,14 @@ ResolvedSweep resolve_points(const SweepSpec& spec, int threads) {
   for (std::size_t i = 0; i < configs.size(); ++i) {
     Point point;
     point.settings = settings_json(combinations.points[i]);
-    point.id = id_of(point.settings, configs[i]);
+    point.id = id_of(point.settings, configs[i], own_threads[i] != 0);
     if (!hashes.insert(point.id.substr(point.id.size() - 12)).second) {
       ++sweep.repeated;
       continue;
     }
     point.config = dump_config(configs[i]);
     point.threads = configs[i].threads;
+    point.own_threads = own_threads[i] != 0;
     point.meta_steps = configs[i].meta.steps;
     plans.note(configs[i]);
     sweep.points.push_back(std::move(point));

@@ -58,10 +58,13 @@ TEST_CASE("points have readable names, frozen configs and plans") {
   const Point back = parse_point(to_line(point));
   CHECK(to_line(back) == to_line(point));
   CHECK_THROWS_AS(parse_point("{}"), UserError);
-  // The number of threads decides on last bits only: it leaves names alone.
-  CHECK(work.resolved("grid: {model.hidden: [[64, 64]]}\nset: {meta.batch: 3}\n", 2)
-            .points[0]
-            .threads == 2);
+  // What the sweep chooses leaves names alone.
+  const ResolvedSweep wider = work.resolved(
+      "set: {meta.batch: 3}\ngrid: {model.hidden: [[8], [64, 64]], inner.optimizer.lr: [0.1]}\n"
+      "seeds: [1, 2]\n",
+      2);
+  CHECK(wider.points[2].threads == 2);
+  CHECK(wider.points[2].id == point.id);
 }
 
 TEST_CASE("combinations that come to the same config are one point") {
@@ -69,6 +72,7 @@ TEST_CASE("combinations that come to the same config are one point") {
   const ResolvedSweep sweep = work.resolved("grid: {inner.steps: [1, 1.0, 2]}\n");
   CHECK(sweep.points.size() == 2);
   CHECK(sweep.repeated == 1);
+  CHECK(work.resolved("grid: {threads: [1, 2]}\n").points.size() == 2);
 }
 
 TEST_CASE("thousands of points that share a plan are planned at once") {
