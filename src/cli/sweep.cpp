@@ -25,6 +25,7 @@ namespace {
 struct Options {
   std::string file, out, shard = "1/1", memory_limit = "80%";
   int jobs = 1;
+  double stale_seconds = 120;
   int threads = 0;  // of a point; 0: the cores shared out to the jobs
   bool dry_run = false, retry_failed = false, resume = false, quiet = false, json = false;
 };
@@ -204,7 +205,9 @@ int run(const Options& o) {
                                           .memory_bytes = memory,
                                           .point_bytes = spec.memory_bytes,
                                           .retry_failed = o.retry_failed,
-                                          .progress = !o.quiet});
+                                          .progress = !o.quiet,
+                                          .stale_seconds = o.stale_seconds,
+                                          .heartbeat_seconds = o.stale_seconds / 8});
   if (o.json) {
     print_summary_json(summary, directory);
   } else {
@@ -235,6 +238,11 @@ void add_sweep(CLI::App& app, int& exit_code) {
   command->add_option(
       "--memory-limit", o->memory_limit,
       "For all points at a time: 12GiB, or a share of what there is (default: 80%)");
+  command
+      ->add_option("--stale-after", o->stale_seconds,
+                   "Seconds without a heartbeat after which a process on another machine counts as "
+                   "dead; the same for all (default: 120)")
+      ->check(CLI::Range(1.0, 86400.0));
   command->add_flag("--dry-run", o->dry_run,
                     "List the points with planned memory and time; nothing is written");
   command->add_flag("--retry-failed", o->retry_failed, "Run failed points again");

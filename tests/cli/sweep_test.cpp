@@ -148,6 +148,22 @@ TEST_CASE("shards run their points only") {
   check_all_once(sweep, 20);
 }
 
+TEST_CASE("a point of a process on another machine is taken over when its heartbeats stay out") {
+  const Sweep sweep("seeds: [1, 2]\n");
+  REQUIRE(sweep.run({"--shard", "1/2"}).code == 0);
+  const std::string point = sweep.ledger()[1].at("point");
+  std::ofstream(sweep.path / "out/claims" / (point + ".1"))
+      << R"({"host": "far", "boot": "other", "pid": 7})";
+  std::ofstream(sweep / "out/ledger.jsonl", std::ios::app)
+      << nlohmann::json{{"point", point}, {"state", "running"}, {"attempt", 1}, {"boot", "other"}}
+      << "\n{\"torn";
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(sweep.run({"--stale-after", "1"}).code == 0);
+  CHECK(std::chrono::steady_clock::now() - start >= std::chrono::seconds(1));
+  CHECK(read_text(sweep / "out/ledger.jsonl").find("{\"torn\n{\"time\"") != std::string::npos);
+  CHECK(std::filesystem::exists(sweep.path / "out/claims" / (point + ".2")));
+}
+
 TEST_CASE("a point that fails is recorded, the others go on, and it can be tried again") {
   const Sweep sweep(
       "list: [{inner.optimizer.lr: 1e30}, {model.hidden: [9000, 9000]}, {seed: 5}]\nmemory: "
