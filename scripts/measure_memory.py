@@ -41,7 +41,9 @@ def main():
     parser.add_argument("configs", nargs="*", type=pathlib.Path)
     arguments = parser.parse_args()
     binary = tools.check_binary(arguments.binary)
-    configs = arguments.configs or sorted((tools.ROOT / "configs").rglob("*.yaml"))
+    configs = arguments.configs or sorted(
+        path for path in (tools.ROOT / "configs").rglob("*.yaml") if path.parent.name != "sweeps"
+    )
     wrong = 0
     print("| config | mode | static bytes | dynamic bytes, planned | measured | peak of the process beyond the plan, MiB |")
     print("|---|---|---|---|---|---|")

@@ -133,6 +133,7 @@ int run_cli(int argc, char** argv) {
   add_train(app, exit_code);
   add_plan(app, exit_code);
   add_bench(app, exit_code);
+  add_sweep(app, exit_code);
   add_check(app, exit_code);
   add_grad(app, exit_code);
   add_graph(app, exit_code);

@@ -37,6 +37,7 @@ void add_over(CLI::App& command, std::vector<std::string>& lists);
 void add_train(CLI::App& app, int& exit_code);
 void add_plan(CLI::App& app, int& exit_code);
 void add_bench(CLI::App& app, int& exit_code);
+void add_sweep(CLI::App& app, int& exit_code);
 void add_check(CLI::App& app, int& exit_code);
 void add_grad(CLI::App& app, int& exit_code);
 void add_graph(CLI::App& app, int& exit_code);

@@ -34,7 +34,9 @@ class Loader {
   }
 
  private:
-  void note(const std::string& path, const Place& place) { config_.origins[path] = place.text(); }
+  void note(const std::string& path, const TextPlace& place) {
+    config_.origins[path] = place.text();
+  }
 
   void read_section(const YamlNode& node, const std::vector<Key>& keys, void* owner,
                     const std::string& path) {
@@ -174,7 +176,9 @@ class Loader {
   Config& config_;
 };
 
-std::string resolved(const std::string& file, const std::string& config_file) {
+}  // namespace
+
+std::string resolved_path(const std::string& file, const std::string& config_file) {
   // path.npz:member
   const std::size_t archive = file.find(".npz:");
   const std::size_t end = archive == std::string::npos ? file.size() : archive + 4;
@@ -186,15 +190,17 @@ std::string resolved(const std::string& file, const std::string& config_file) {
   return beside.lexically_normal().string() + file.substr(end);
 }
 
+namespace {
+
 void resolve_paths(Config& config) {
   const auto resolve = [&](auto& data) {
-    data.x = resolved(data.x, config.file);
-    data.y = resolved(data.y, config.file);
+    data.x = resolved_path(data.x, config.file);
+    data.y = resolved_path(data.y, config.file);
   };
   if (auto* tabular = std::get_if<TabularData>(&config.data.source)) resolve(*tabular);
   if (auto* episodes = std::get_if<EpisodesData>(&config.data.source)) resolve(*episodes);
   if (auto* tokens = std::get_if<TokensData>(&config.data.source)) {
-    tokens->path = resolved(tokens->path, config.file);
+    tokens->path = resolved_path(tokens->path, config.file);
   }
 }
 
@@ -218,37 +224,43 @@ void resolve_defaults(Config& config) {
   }
 }
 
-std::string read_file(const std::string& path) {
+}  // namespace
+
+std::string read_document(const std::string& path, const DocumentKind& kind) {
+  const std::string what(kind.name);
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
-    throw UserError(path + ": cannot open the config: " + std::strerror(errno) +
+    throw UserError(path + ": cannot open the " + what + ": " + std::strerror(errno) +
                     "; check the path, which is relative to the current directory");
   }
   if (S_ISDIR(status.st_mode)) {
-    throw UserError(path + ": is a directory; name a config file in it");
+    throw UserError(path + ": is a directory; name a " + what + " file in it");
   }
   errno = 0;
   std::ifstream stream(path, std::ios::binary);
   if (!stream) {
-    throw UserError(path + ": cannot read the config: " + std::strerror(errno) +
+    throw UserError(path + ": cannot read the " + what + ": " + std::strerror(errno) +
                     "; check its permissions");
   }
   std::string text(kMaxBytes + 1, '\0');
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(stream.gcount()));
-  if (stream.bad()) throw UserError(path + ": cannot read the config: " + std::strerror(errno));
+  if (stream.bad())
+    throw UserError(path + ": cannot read the " + what + ": " + std::strerror(errno));
   if (text.size() > kMaxBytes) {
-    throw UserError(path + ": larger than 1 MiB, which no config is; check the path");
+    throw UserError(path + ": larger than 1 MiB, which no " + what + " is; check the path");
   }
   return text;
 }
-
-}  // namespace
 
 Config parse_config(const std::string& text, const std::string& name,
                     std::span<const std::string> overrides) {
   YamlNode root = parse_document(text, name);
   for (const std::string& override_text : overrides) apply_override(root, override_text);
+  return read_config(root, name);
+}
+
+Config read_config(const YamlNode& root, const std::string& name) {
   Config config;
   config.file = name;
   Loader(config).read_root(root);
@@ -259,7 +271,23 @@ Config parse_config(const std::string& text, const std::string& name,
 }
 
 Config load_config(const std::string& path, std::span<const std::string> overrides) {
-  return parse_config(read_file(path), path, overrides);
+  return parse_config(read_document(path), path, overrides);
+}
+
+Config with_absolute_paths(Config config) {
+  const auto fix = [](std::string& path) {
+    if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
+  };
+  if (auto* tabular = std::get_if<TabularData>(&config.data.source)) {
+    fix(tabular->x);
+    fix(tabular->y);
+  } else if (auto* episodes = std::get_if<EpisodesData>(&config.data.source)) {
+    fix(episodes->x);
+    fix(episodes->y);
+  } else if (auto* tokens = std::get_if<TokensData>(&config.data.source)) {
+    fix(tokens->path);
+  }
+  return config;
 }
 
 std::string origin(const Config& config, std::string_view path) {

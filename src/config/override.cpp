@@ -27,7 +27,11 @@ std::vector<std::string> segments(std::string path) {
   return parts;
 }
 
-YamlNode& list_item(YamlNode& list, const std::string& segment, const Place& place,
+bool has_gap(const std::vector<std::string>& parts) {
+  return std::ranges::any_of(parts, [](const auto& part) { return part.empty(); });
+}
+
+YamlNode& list_item(YamlNode& list, const std::string& segment, const TextPlace& place,
                     const std::string& path) {
   std::size_t index = 0;
   const char* end = segment.data() + segment.size();
@@ -41,7 +45,7 @@ YamlNode& list_item(YamlNode& list, const std::string& segment, const Place& pla
 }
 
 // The node at one segment below `node`, made if its section lacks it.
-YamlNode& descend(YamlNode& node, const std::string& segment, const Place& place,
+YamlNode& descend(YamlNode& node, const std::string& segment, const TextPlace& place,
                   std::string& path) {
   if (node.kind == YamlNode::Kind::list) {
     YamlNode& item = list_item(node, segment, place, path);
@@ -70,20 +74,27 @@ YamlNode& descend(YamlNode& node, const std::string& segment, const Place& place
 }  // namespace
 
 void apply_override(YamlNode& root, const std::string& text) {
-  const Place place{std::make_shared<const std::string>("-s " + text), 0, 0};
+  const TextPlace place{std::make_shared<const std::string>("-s " + text), 0, 0};
   const std::size_t equals = text.find('=');
   const std::string written = text.substr(0, equals);
-  const std::vector<std::string> parts = segments(written);
-  const bool has_gap = std::ranges::any_of(parts, [](const auto& part) { return part.empty(); });
-  if (equals == std::string::npos || has_gap) {
+  if (equals == std::string::npos || has_gap(segments(written))) {
     fail_at(place, "", "expected key.path=value, such as -s inner.steps=5");
   }
   YamlNode value = parse_value(text.substr(equals + 1), place, written);
-  std::string path;
+  value.place = place;
+  apply_setting(root, written, place, std::move(value));
+}
+
+void apply_setting(YamlNode& root, const std::string& path, const TextPlace& place,
+                   YamlNode value) {
+  const std::vector<std::string> parts = segments(path);
+  if (has_gap(parts)) {
+    fail_at(place, "", "expected the path of a key, such as inner.steps, got " + in_quotes(path));
+  }
+  std::string walked;
   YamlNode* node = &root;
-  for (const std::string& part : parts) node = &descend(*node, part, place, path);
+  for (const std::string& part : parts) node = &descend(*node, part, place, walked);
   *node = std::move(value);
-  node->place = place;
 }
 
 }  // namespace mixflow

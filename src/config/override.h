@@ -1,5 +1,5 @@
-// Command-line overrides, -s key.path=value, written into the YAML tree before it is read; so they
-// are checked like the file, and messages name the override.
+// Overrides, -s key.path=value and the settings of sweeps, written into the YAML tree before it is
+// read; so they are checked like the file, and messages name the override.
 #pragma once
 
 #include <span>
@@ -13,5 +13,8 @@ namespace mixflow {
 // number (meta.parameters.0.init or meta.parameters[0].init); missing sections are made, missing
 // list items are errors.
 void apply_override(YamlNode& root, const std::string& text);
+
+// Sets `path`, written at `place`, to `value`, whose nodes know where they stand.
+void apply_setting(YamlNode& root, const std::string& path, const TextPlace& place, YamlNode value);
 
 }  // namespace mixflow

@@ -1,10 +1,8 @@
 #include "config/read.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <optional>
-#include <system_error>
 
 #include "config/schema.h"
 #include "util/text.h"
@@ -13,47 +11,6 @@ namespace mixflow {
 namespace {
 
 using Kind = YamlNode::Kind;
-
-struct Number {
-  enum class State { number, text, too_large } state = State::text;
-  double value = 0;
-};
-
-// YAML 1.2's decimal numbers, .inf and .nan; hexadecimal and the like are text here.
-Number parse_number(std::string_view text) {
-  const bool minus = text.starts_with('-');
-  if (minus || text.starts_with('+')) text.remove_prefix(1);
-  Number number;
-  if (text == ".inf" || text == ".Inf" || text == ".INF") {
-    number = {Number::State::number, std::numeric_limits<double>::infinity()};
-  } else if (text == ".nan" || text == ".NaN" || text == ".NAN") {
-    number = {Number::State::number, std::numeric_limits<double>::quiet_NaN()};
-  } else if (!text.empty() && text.find_first_not_of("0123456789.eE+-") == std::string_view::npos &&
-             text[0] != '+' && text[0] != '-') {
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number.value);
-    if (end != text.data() + text.size()) return {};
-    number.state = error == std::errc::result_out_of_range ? Number::State::too_large
-                   : error == std::errc()                  ? Number::State::number
-                                                           : Number::State::text;
-  }
-  if (minus) number.value = -number.value;
-  return number;
-}
-
-Number plain_number(const YamlNode& node) {
-  return node.kind == Kind::scalar && !node.quoted ? parse_number(node.text) : Number{};
-}
-
-// An integer written in digits: a double would round large ones to their neighbours.
-std::optional<std::int64_t> plain_integer(const YamlNode& node) {
-  if (node.kind != Kind::scalar || node.quoted) return std::nullopt;
-  std::string_view text = node.text;
-  if (text.starts_with('+')) text.remove_prefix(1);
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 // Reads one value; everything that goes wrong ends in `fail`.
 class Reader {
@@ -145,12 +102,13 @@ class Reader {
   }
 
   double number(const YamlNode& node, const std::string& path, const NumberType& type) const {
-    const Number number = plain_number(node);
-    if (number.state == Number::State::too_large) {
+    const PlainNumber number = plain_number(node);
+    if (number.state == PlainNumber::State::too_large) {
       fail(node, path, type, ", which is outside the range of a double");
     }
-    if (number.state == Number::State::text) {
-      const bool quotes = node.quoted && parse_number(node.text).state == Number::State::number;
+    if (number.state == PlainNumber::State::text) {
+      const bool quotes =
+          node.quoted && parse_number(node.text).state == PlainNumber::State::number;
       fail(node, path, type, quotes ? ", which is text; remove the quotes" : "");
     }
     if (!type.in.contains(number.value)) {
@@ -167,16 +125,16 @@ class Reader {
   // 1e4 and 3.0 are integers too.
   std::int64_t integer(const YamlNode& node, const std::string& path,
                        const IntegerType& type) const {
-    const Number number = plain_number(node);
+    const PlainNumber number = plain_number(node);
     if (const auto digits = plain_integer(node)) {
       if (*digits > type.high) fail_large(node, path, type);
       if (*digits >= type.low) return *digits;
     }
-    const bool too_large =
-        number.state == Number::State::too_large ||
-        (number.state == Number::State::number && number.value > static_cast<double>(type.high));
+    const bool too_large = number.state == PlainNumber::State::too_large ||
+                           (number.state == PlainNumber::State::number &&
+                            number.value > static_cast<double>(type.high));
     if (too_large) fail_large(node, path, type);
-    const bool fits = number.state == Number::State::number &&
+    const bool fits = number.state == PlainNumber::State::number &&
                       number.value >= static_cast<double>(type.low) &&
                       number.value == std::floor(number.value);
     if (!fits) fail(node, path, type, "");
@@ -189,23 +147,6 @@ class Reader {
 };
 
 }  // namespace
-
-std::string found_text(const YamlNode& node) {
-  switch (node.kind) {
-    case Kind::null:
-      return "nothing";
-    case Kind::list:
-      return node.items.empty() ? "an empty list"
-                                : "a list of " + std::to_string(node.items.size());
-    case Kind::map:
-      return "a section";
-    case Kind::scalar:
-      break;
-  }
-  const bool bare = plain_number(node).state != Number::State::text ||
-                    (!node.quoted && (node.text == "true" || node.text == "false"));
-  return bare && node.text.size() <= 40 ? node.text : in_quotes(node.text);
-}
 
 Value read_value(const Key& key, const YamlNode& node, const std::string& path,
                  const Value& fallback) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "config/key.h"
+#include "config/plain.h"
 #include "config/yaml.h"
 
 namespace mixflow {
@@ -12,8 +13,5 @@ namespace mixflow {
 // expected .., got .. (what the key is; its default)".
 Value read_value(const Key& key, const YamlNode& node, const std::string& path,
                  const Value& fallback);
-
-// What stands in `node`, for messages: 3, "fast", a list, nothing, ..
-std::string found_text(const YamlNode& node);
 
 }  // namespace mixflow

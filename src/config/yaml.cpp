@@ -81,16 +81,16 @@ std::string translated(const std::string& message) {
 // Builds the tree from yaml-cpp's events. Containers that are still open are on a stack.
 class TreeBuilder : public YAML::EventHandler {
  public:
-  TreeBuilder(std::string_view text, Place start, std::string path)
+  TreeBuilder(std::string_view text, TextPlace start, std::string path)
       : text_(text), start_(std::move(start)), path_(std::move(path)) {}
 
   YamlNode take_root() { return std::move(root_); }
   bool started_second() const { return documents_ > 1; }
-  const Place& second_start() const { return second_; }
+  const TextPlace& second_start() const { return second_; }
 
   // Inside a file a mark is a place; inside an override the override is.
-  Place place(const YAML::Mark& mark) const {
-    return start_.line == 0 ? start_ : Place{start_.source, mark.line + 1, mark.column + 1};
+  TextPlace place(const YAML::Mark& mark) const {
+    return start_.line == 0 ? start_ : TextPlace{start_.source, mark.line + 1, mark.column + 1};
   }
 
   std::string current_path() const {
@@ -115,7 +115,7 @@ class TreeBuilder : public YAML::EventHandler {
                   (map ? "\"}\"" : "\"]\"") + " or the missing comma");
     }
     if (error.msg == "illegal flow end" && !open_.empty() && open_.back().in_brackets) {
-      const Place& opened = open_.back().node.place;
+      const TextPlace& opened = open_.back().node.place;
       fail_at(place(error.mark), path_,
               "this bracket does not match the one that opens in line " +
                   std::to_string(opened.line) + ", column " + std::to_string(opened.column));
@@ -177,8 +177,8 @@ class TreeBuilder : public YAML::EventHandler {
     YamlNode node;
     YAML::anchor_t anchor = 0;
     bool in_brackets = false;
-    std::optional<std::pair<std::string, Place>> key;  // map: read, its value not yet
-    std::set<std::string> merged;                      // map: keys that came in by <<
+    std::optional<std::pair<std::string, TextPlace>> key;  // map: read, its value not yet
+    std::set<std::string> merged;                          // map: keys that came in by <<
   };
 
   // yaml-cpp takes the rest of the file where a closing quote is missing, and says nothing.
@@ -273,7 +273,7 @@ class TreeBuilder : public YAML::EventHandler {
     }
   }
 
-  void merge(Open& parent, const YamlNode& from, const Place& where) const {
+  void merge(Open& parent, const YamlNode& from, const TextPlace& where) const {
     if (from.kind == YamlNode::Kind::list) {
       for (const YamlNode& item : from.items) merge(parent, item, where);
       return;
@@ -289,17 +289,32 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   std::string_view text_;
-  Place start_;
+  TextPlace start_;
   std::string path_;
   int documents_ = 0;
-  Place second_;
+  TextPlace second_;
   YamlNode root_;
   std::vector<Open> open_;
   std::map<YAML::anchor_t, YamlNode> anchors_;
   std::size_t nodes_ = 0;
 };
 
-void check_bytes(const std::string& text, const Place& start, const std::string& path) {
+// Whether plain text stays what it is inside brackets. Numbers and truth values are bare words too.
+bool is_bare(const std::string& text) {
+  const auto letter = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  if (text.empty() || text == "-") return false;
+  if (!letter(text[0]) && std::string_view("+-._/").find(text[0]) == std::string_view::npos) {
+    return false;
+  }
+  return std::ranges::all_of(text, [&](char c) {
+    return letter(c) || std::string_view("+-._/").find(c) != std::string_view::npos;
+  });
+}
+
+void check_bytes(const std::string& text, const TextPlace& start, const std::string& path,
+                 const DocumentKind& kind) {
   const auto bad_utf8 = first_invalid_utf8(text);
   const std::size_t control = text.find_first_of(
       std::string_view("\0\1\2\3\4\5\6\7\10\13\14\16\17\20\21\22\23\24\25\26\27\30\31\32\33\34\35"
@@ -307,7 +322,7 @@ void check_bytes(const std::string& text, const Place& start, const std::string&
                        30));
   const std::size_t at = std::min(bad_utf8.value_or(std::string::npos), control);
   if (at == std::string::npos) return;
-  Place place = start;
+  TextPlace place = start;
   if (start.line != 0) {
     for (std::size_t i = 0; i < at; ++i) {
       place.column = text[i] == '\n' ? 1 : place.column + 1;
@@ -315,12 +330,13 @@ void check_bytes(const std::string& text, const Place& start, const std::string&
     }
   }
   fail_at(place, path,
-          at == control ? "a control character; a config is plain text"
+          at == control ? "a control character; a " + std::string(kind.name) + " is plain text"
                         : "not UTF-8 text; save the file as UTF-8");
 }
 
-YamlNode parse(const std::string& text, const Place& start, const std::string& path) {
-  check_bytes(text, start, path);
+YamlNode parse(const std::string& text, const TextPlace& start, const std::string& path,
+               const DocumentKind& kind = {}) {
+  check_bytes(text, start, path, kind);
   TreeBuilder builder(text, start, path);
   std::istringstream stream(text);
   try {
@@ -336,28 +352,29 @@ YamlNode parse(const std::string& text, const Place& start, const std::string& p
   if (whole_file && root.kind == YamlNode::Kind::null) {
     fail_at(start, path,
             std::string(text.empty() ? "the file is empty" : "only comments and blank lines here") +
-                "; a config needs at least data, model and meta");
+                "; a " + std::string(kind.name) + " needs " + std::string(kind.needs));
   }
   if (whole_file && root.kind != YamlNode::Kind::map) {
     fail_at(root.place, path,
-            "expected sections such as \"data:\" and \"meta:\" at the top, got " +
+            "expected sections such as " + std::string(kind.sections) + " at the top, got " +
                 (root.kind == YamlNode::Kind::list ? "a list" : in_quotes(root.text)));
   }
   if (builder.started_second()) {
-    fail_at(builder.second_start(), path,
-            "a second YAML document starts here; put one config in each file");
+    fail_at(
+        builder.second_start(), path,
+        "a second YAML document starts here; put one " + std::string(kind.name) + " in each file");
   }
   return root;
 }
 
 }  // namespace
 
-std::string Place::text() const {
+std::string TextPlace::text() const {
   if (line == 0) return *source;
   return *source + ":" + std::to_string(line) + ":" + std::to_string(column);
 }
 
-void fail_at(const Place& place, std::string_view path, const std::string& message) {
+void fail_at(const TextPlace& place, std::string_view path, const std::string& message) {
   throw UserError(place.text() + ": " + (path.empty() ? "" : std::string(path) + ": ") + message);
 }
 
@@ -380,12 +397,35 @@ std::string item_path(std::string_view path, std::size_t index) {
   return std::string(path) + "[" + std::to_string(index) + "]";
 }
 
-YamlNode parse_document(const std::string& text, const std::string& name) {
-  return parse(text, {std::make_shared<const std::string>(name), 1, 1}, "");
+YamlNode parse_document(const std::string& text, const std::string& name,
+                        const DocumentKind& kind) {
+  return parse(text, {std::make_shared<const std::string>(name), 1, 1}, "", kind);
 }
 
-YamlNode parse_value(const std::string& text, const Place& place, const std::string& path) {
+YamlNode parse_value(const std::string& text, const TextPlace& place, const std::string& path) {
   return parse(text, place, path);
+}
+
+std::string flow_text(const YamlNode& node) {
+  std::vector<std::string> parts;
+  switch (node.kind) {
+    case YamlNode::Kind::null:
+      return "null";
+    case YamlNode::Kind::scalar:
+      return node.quoted || !is_bare(node.text) ? in_quotes(node.text, std::string::npos)
+                                                : node.text;
+    case YamlNode::Kind::list:
+      for (const YamlNode& item : node.items) parts.push_back(flow_text(item));
+      return "[" + join(parts, ", ") + "]";
+    case YamlNode::Kind::map:
+      for (const YamlEntry& entry : node.entries) {
+        const std::string key =
+            is_bare(entry.key) ? entry.key : in_quotes(entry.key, std::string::npos);
+        parts.push_back(key + ": " + flow_text(entry.value));
+      }
+      return "{" + join(parts, ", ") + "}";
+  }
+  return "";
 }
 
 }  // namespace mixflow

@@ -12,7 +12,7 @@ namespace mixflow {
 
 // Where something was written: "configs/adam.yaml:14:7", or "-s inner.steps=5" (line 0) for an
 // override.
-struct Place {
+struct TextPlace {
   std::shared_ptr<const std::string> source;
   int line = 0;    // from 1
   int column = 0;  // from 1, in bytes
@@ -20,14 +20,15 @@ struct Place {
 };
 
 // Throws UserError "<place>: <path>: <message>"; without "<path>: " where the path is empty.
-[[noreturn]] void fail_at(const Place& place, std::string_view path, const std::string& message);
+[[noreturn]] void fail_at(const TextPlace& place, std::string_view path,
+                          const std::string& message);
 
 struct YamlEntry;
 
 struct YamlNode {
   enum class Kind : unsigned char { null, scalar, list, map };
   Kind kind = Kind::null;
-  Place place;                     // of a null: its key's
+  TextPlace place;                 // of a null: its key's
   std::string text;                // scalar
   bool quoted = false;             // scalar: never a number, truth value or null
   std::vector<YamlNode> items;     // list
@@ -38,7 +39,7 @@ struct YamlNode {
 
 struct YamlEntry {
   std::string key;
-  Place place;
+  TextPlace place;
   YamlNode value;
 };
 
@@ -46,14 +47,25 @@ struct YamlEntry {
 std::string child_path(std::string_view path, std::string_view key);
 std::string item_path(std::string_view path, std::size_t index);
 
+// What a document is, for messages.
+struct DocumentKind {
+  std::string_view name = "config";
+  std::string_view needs = "at least data, model and meta";
+  std::string_view sections = "\"data:\" and \"meta:\"";
+};
+
 // Parses one document whose top is a map. `name` stands for the file in messages. Aliases are
 // replaced by copies and merge keys (<<) by what they merge. Throws UserError with line and column
 // for what is not one well-formed document: bad UTF-8, syntax, duplicate keys, tags, several
 // documents, more than 32 levels, aliases that expand without end.
-YamlNode parse_document(const std::string& text, const std::string& name);
+YamlNode parse_document(const std::string& text, const std::string& name,
+                        const DocumentKind& kind = {});
 
 // Parses the value of an override; every node's place is `place`, and errors start with it and
 // `path`.
-YamlNode parse_value(const std::string& text, const Place& place, const std::string& path);
+YamlNode parse_value(const std::string& text, const TextPlace& place, const std::string& path);
+
+// The node in YAML's flow style, on one line; it reads back as the same node.
+std::string flow_text(const YamlNode& node);
 
 }  // namespace mixflow

@@ -167,6 +167,8 @@ double fastest(double seconds, const Run& run) {
 
 const std::vector<int>& usable_cpus() { return cpus().list; }
 
+int physical_cores() { return cpus().cores; }
+
 int usable_cores() {
   const int quota = cgroup_quota();
   return quota > 0 ? std::min(quota, cpus().cores) : cpus().cores;

@@ -12,6 +12,9 @@ namespace mixflow {
 // of threads, not this list).
 const std::vector<int>& usable_cpus();
 
+// Physical cores among usable_cpus(), the first so many of which are on different ones.
+int physical_cores();
+
 // How many threads are worth starting: physical cores among usable_cpus(), no more than the
 // container's CPU quota.
 int usable_cores();

@@ -1,11 +1,13 @@
 #include "train/planned.h"
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 
 #include "config/names.h"
 #include "kernels/cpu.h"
 #include "train/baseline.h"
+#include "train/meta_step.h"
 #include "train/stage_run.h"
 #include "train/threads.h"
 
@@ -35,6 +37,35 @@ PlannedStep plan_meta_step(const Config& config, const TaskSource& source) {
   plan.phases = program->body->phases;
   plan.workspace_bytes = program->workspace_bytes;
   return plan;
+}
+
+PlannedRun plan_run(const Config& config, const TaskSource& source) {
+  Parts parts = meta_step_parts(config);
+  parts.eval = true;
+  parts.model_flop = false;
+  const PlanOptions options = plan_options(config, threads_of(config));
+  const Experiment experiment = build_experiment(config, source, compute_type(config), parts);
+  const ProgramPtr train = compile_stage(experiment.train, options);
+  PlannedRun run{.static_bytes = train->static_bytes,
+                 .dynamic_bytes = train->dynamic_bytes,
+                 .flop = train->flop};
+  std::int64_t arena_bytes = train->dynamic_bytes;
+  run.held_bytes = train->static_bytes;
+  const auto add_evaluation = [&](const Stage& stage) {
+    arena_bytes = std::max(arena_bytes, compile_stage(stage, options)->dynamic_bytes);
+    for (const Port& port : stage.inputs) {
+      const bool data = port.role == Role::data_inner || port.role == Role::data_outer;
+      if (data) run.held_bytes += port.type.bytes();
+    }
+  };
+  add_evaluation(experiment.eval);
+  if (config.inner.carries_state()) add_evaluation(experiment.state_eval);
+  if (parts.objective) {  // a stage of its own, beside the arena
+    const ProgramPtr objective = compile_stage(experiment.objective, options);
+    run.held_bytes += objective->static_bytes + objective->dynamic_bytes;
+  }
+  run.held_bytes += arena_bytes;
+  return run;
 }
 
 double matmul_peak(int threads, bool bf16) {

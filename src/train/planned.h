@@ -23,11 +23,19 @@ struct PlannedStep {
   std::int64_t workspace_bytes = 0;
 };
 
+// What a training run needs: meta-steps and evaluations take turns in one arena.
+struct PlannedRun {
+  std::int64_t static_bytes = 0, dynamic_bytes = 0, flop = 0;  // of one meta-step
+  std::int64_t held_bytes = 0;  // by the whole run: inputs of all stages, and the arena
+};
+
 // Threads that a run of the config uses.
 int threads_of(const Config& config);
 
 // Builds the graphs of one meta-step and plans them; nothing is allocated or run.
 PlannedStep plan_meta_step(const Config& config, const TaskSource& source);
+
+PlannedRun plan_run(const Config& config, const TaskSource& source);
 
 // The matmul peak in GFLOP/s by number of threads and type of the operands, each measured once per
 // process. Starts that many threads.

@@ -9,42 +9,12 @@
 namespace mixflow {
 namespace {
 
-// Paths as they are seen from any directory.
-Config with_absolute_paths(Config config) {
-  const auto fix = [](std::string& path) {
-    if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
-  };
-  if (auto* tabular = std::get_if<TabularData>(&config.data.source)) {
-    fix(tabular->x);
-    fix(tabular->y);
-  } else if (auto* episodes = std::get_if<EpisodesData>(&config.data.source)) {
-    fix(episodes->x);
-    fix(episodes->y);
-  } else if (auto* tokens = std::get_if<TokensData>(&config.data.source)) {
-    fix(tokens->path);
-  }
-  return config;
-}
-
 // The settings that have an influence on what is computed. The number of threads has one on the
 // last bits; the checkpoint knows it.
 std::string comparable(const Config& config) {
   Config copy = with_absolute_paths(config);
   copy.threads = 0;
   return dump_config(copy);
-}
-
-// The first line in which the two differ, for a message.
-std::string first_difference(const std::string& was, const std::string& is) {
-  std::istringstream a(was), b(is);
-  std::string line_a, line_b;
-  while (true) {
-    const bool more_a = static_cast<bool>(std::getline(a, line_a));
-    const bool more_b = static_cast<bool>(std::getline(b, line_b));
-    if (!more_a && !more_b) return "";
-    if (line_a != line_b || more_a != more_b)
-      return "it had \"" + line_a + "\", now \"" + line_b + "\"";
-  }
 }
 
 void make_directory(const std::filesystem::path& path) {

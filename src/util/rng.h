@@ -26,7 +26,8 @@ enum class Purpose : std::uint32_t {
   train_tasks = 3,
   validation_tasks = 4,
   test_tasks = 5,
-  check = 6,  // directions and perturbations of `check`
+  check = 6,         // directions and perturbations of `check`
+  sweep_points = 7,  // random axes of a sweep
 };
 
 // One stream: 2^34 words of 32 bits before it repeats.

@@ -243,11 +243,11 @@ TEST_CASE(
   const Outcome other =
       mixflow::mixflow(train + set({"meta.optimizer.lr=0.5"}) + Args{"--resume"}, directory.path);
   CHECK(other.code == 2);
-  CHECK(
-      other.err ==
-      "mixflow: run/config.yaml: the run was started with another configuration: it had \"    lr: "
-      "0.001\", now \"    lr: 0.5\". Resume with the same config, or start anew with another "
-      "--out\n");
+  CHECK(other.err ==
+        "mixflow: run/config.yaml: the run was started with another configuration: "
+        "meta.optimizer.lr: it had \"lr: 0.001\", now \"lr: 0.5\". Resume with the same config, or "
+        "start anew with another "
+        "--out\n");
   CHECK(listing(directory.path) == files);
   CHECK(read_text(directory / "run/metrics.jsonl") == metrics);
 }

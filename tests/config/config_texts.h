@@ -25,12 +25,13 @@ inline std::string read_text(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
-// Every configuration that ships, in a fixed order.
+// Every configuration that ships, sweeps not, in a fixed order.
 inline std::vector<std::filesystem::path> shipped_configs() {
   std::vector<std::filesystem::path> paths;
   const auto root = std::filesystem::path(MIXFLOW_SOURCE_DIR) / "configs";
   for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
-    if (entry.path().extension() == ".yaml") paths.push_back(entry.path());
+    const bool sweep = entry.path().parent_path().filename() == "sweeps";
+    if (entry.path().extension() == ".yaml" && !sweep) paths.push_back(entry.path());
   }
   std::ranges::sort(paths);
   return paths;

@@ -29,8 +29,10 @@ struct StandIns : TemporaryDirectory {
 std::vector<std::filesystem::path> shipped_configs() {
   std::vector<std::filesystem::path> paths;
   const auto root = std::filesystem::path(MIXFLOW_SOURCE_DIR) / "configs";
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(root))
-    if (entry.path().extension() == ".yaml") paths.push_back(entry.path());
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
+    const bool sweep = entry.path().parent_path().filename() == "sweeps";
+    if (entry.path().extension() == ".yaml" && !sweep) paths.push_back(entry.path());
+  }
   std::ranges::sort(paths);
   return paths;
 }

@@ -1,0 +1,153 @@
+#include "sweep/child.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <utility>
+
+#include "train/progress.h"
+#include "util/error.h"
+#include "util/text.h"
+
+namespace mixflow {
+namespace {
+
+constexpr const char* kProgram = "/proc/self/exe";
+
+// Sanitizers reserve terabytes of address space, which count as data.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kLimitsMemory = false;
+#else
+constexpr bool kLimitsMemory = true;
+#endif
+
+void redirect(int from, const char* path, int flags) {
+  const int fd = open(path, flags, 0644);
+  if (fd >= 0) dup2(fd, from);
+  if (fd > STDERR_FILENO) close(fd);
+}
+
+// In the child, after fork: system calls only.
+void become(const ChildOptions& options, pid_t parent, const cpu_set_t& cpus, char* const* argv) {
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(127);  // it died before the line above
+  redirect(STDIN_FILENO, "/dev/null", O_RDONLY);
+  redirect(STDOUT_FILENO, "/dev/null", O_WRONLY);
+  redirect(STDERR_FILENO, options.error_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC);
+  if (options.inherited >= 0) fcntl(options.inherited, F_SETFD, 0);
+  if (!options.cpus.empty()) sched_setaffinity(0, sizeof cpus, &cpus);
+  if (options.memory_limit > 0 && kLimitsMemory) {
+    const auto bytes = static_cast<rlim_t>(options.memory_limit);
+    const rlimit limit{bytes, bytes};
+    setrlimit(RLIMIT_DATA, &limit);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  execv(kProgram, argv);
+  _exit(127);
+}
+
+// The last line that says something, without the program's name.
+std::string last_line(const std::string& printed) {
+  std::string last;
+  for (const std::string_view line : split(printed, '\n')) {
+    if (line.find_first_not_of(" \t\r") != std::string_view::npos) last = line;
+  }
+  for (const std::string_view prefix : {"mixflow: ", "run failed: "}) {
+    if (last.starts_with(prefix)) last = last.substr(prefix.size());
+  }
+  constexpr std::size_t kMost = 1000;
+  return last.size() > kMost ? last.substr(0, kMost) + ".." : last;
+}
+
+bool says(const std::string& text, std::string_view words) {
+  return text.find(words) != std::string::npos;
+}
+
+std::string memory_text(const ChildExit& exit, std::int64_t limit) {
+  return " (it used " + format_bytes(exit.peak_rss_bytes) +
+         (limit > 0 ? ", its limit is " + format_bytes(limit) : "") + ")";
+}
+
+}  // namespace
+
+Child::Child(const ChildOptions& options) : start_(std::chrono::steady_clock::now()) {
+  std::vector<std::string> words{"mixflow"};
+  words.insert(words.end(), options.args.begin(), options.args.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  for (const int cpu : options.cpus) CPU_SET(static_cast<std::size_t>(cpu), &cpus);
+  const pid_t parent = getpid();
+  pid_ = fork();
+  if (pid_ < 0) throw RunError(std::string("a process cannot be started: ") + std::strerror(errno));
+  if (pid_ == 0) become(options, parent, cpus, argv.data());
+}
+
+Child::~Child() {
+  if (pid_ <= 0) return;
+  kill(pid_, SIGKILL);
+  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+Child::Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)), start_(other.start_) {}
+
+Child& Child::operator=(Child&& other) noexcept {
+  std::swap(pid_, other.pid_);
+  std::swap(start_, other.start_);
+  return *this;
+}
+
+std::optional<ChildExit> Child::poll() {
+  ChildExit exit;
+  rusage usage{};
+  if (pid_ <= 0 || wait4(pid_, &exit.status, WNOHANG, &usage) != pid_) return std::nullopt;
+  pid_ = -1;
+  exit.peak_rss_bytes = std::int64_t{usage.ru_maxrss} * 1024;
+  exit.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  return exit;
+}
+
+void Child::signal(int number) const {
+  if (pid_ > 0) kill(pid_, number);
+}
+
+Failure failure_of(const ChildExit& exit, const std::string& printed, std::int64_t limit) {
+  const std::string last = last_line(printed);
+  if (WIFSIGNALED(exit.status)) {
+    const int number = WTERMSIG(exit.status);
+    const std::string by =
+        "killed by signal " + std::to_string(number) + " (" + strsignal(number) + ")";
+    // Nobody else kills a run without a word, as a rule.
+    if (number == SIGKILL) {
+      return {"memory",
+              by + ", as the system does when memory runs out" + memory_text(exit, limit)};
+    }
+    return {"crash", last.empty() ? by : by + "; it said: " + last};
+  }
+  const int code = WEXITSTATUS(exit.status);
+  if (code == 127) return {"error", "the process could not be started"};
+  if (code == 130) return {"interrupted", "interrupted by a signal that the sweep did not send"};
+  if (says(printed, "out of memory") || says(printed, "cannot reserve") ||
+      says(printed, "Cannot allocate memory") || says(printed, "Thread creation failed")) {
+    return {"memory", last + memory_text(exit, limit)};
+  }
+  if (code == 70) return {"crash", last};
+  if (code == 2) return {"config", last};
+  if (says(last, "is not finite")) return {"non_finite", last};
+  return {"error", last.empty() ? "exit code " + std::to_string(code) : last};
+}
+
+}  // namespace mixflow

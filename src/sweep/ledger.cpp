@@ -1,0 +1,129 @@
+#include "sweep/ledger.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <optional>
+
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+constexpr std::array<std::string_view, 5> kStates = {"queued", "running", "done", "failed",
+                                                     "skipped"};
+
+std::optional<PointState> state_of(std::string_view name) {
+  const auto found = std::ranges::find(kStates, name);
+  if (found == kStates.end()) return std::nullopt;
+  return static_cast<PointState>(found - kStates.begin());
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+}  // namespace
+
+std::string_view name_of(PointState state) { return kStates[static_cast<std::size_t>(state)]; }
+
+std::string ledger_line(const nlohmann::ordered_json& record) {
+  nlohmann::ordered_json line = {{"time", utc_now()}};
+  line.update(record);
+  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+Ledger::Ledger(const std::filesystem::path& path) : path_(path) {
+  fd_ = open(path.c_str(), O_RDWR | O_APPEND | O_CLOEXEC);
+  if (fd_ < 0) throw RunError(path.string() + ": cannot be opened: " + std::strerror(errno));
+  refresh();
+}
+
+Ledger::~Ledger() { close(fd_); }
+
+const PointStatus& Ledger::status(const std::string& id) const {
+  static const PointStatus kUnknown;
+  const auto found = points_.find(id);
+  return found == points_.end() ? kUnknown : found->second;
+}
+
+void Ledger::refresh() {
+  std::string text;
+  std::array<char, 65536> buffer;
+  while (true) {
+    const ssize_t count =
+        pread(fd_, buffer.data(), buffer.size(), offset_ + static_cast<std::int64_t>(text.size()));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw RunError(path_.string() + ": cannot be read: " + std::strerror(errno));
+    if (count == 0) break;
+    text.append(buffer.data(), static_cast<std::size_t>(count));
+  }
+  std::size_t begin = 0;
+  for (std::size_t end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    read_line(std::string_view(text).substr(begin, end - begin));
+  }
+  offset_ += static_cast<std::int64_t>(begin);
+}
+
+void Ledger::read_line(std::string_view line) {
+  const nlohmann::json record = nlohmann::json::parse(line, nullptr, false);
+  const auto text = [&](const char* key) -> std::string {
+    const auto found = record.is_object() ? record.find(key) : record.end();
+    return found != record.end() && found->is_string() ? found->get<std::string>() : "";
+  };
+  const std::string id = record.is_object() ? text("point") : "";
+  const std::optional<PointState> state =
+      record.is_object() ? state_of(text("state")) : std::nullopt;
+  if (id.empty() || !state) {
+    damaged_ += line.empty() ? 0 : 1;
+    return;
+  }
+  PointStatus& status = points_[id];
+  if (status.state == PointState::done) return;
+  const auto attempt = record.find("attempt");
+  if (attempt != record.end() && attempt->is_number_integer()) {
+    if (attempt->get<int>() < status.attempt) return;  // of a process that was taken for dead
+    status.attempt = attempt->get<int>();
+  }
+  status.state = *state;
+  status.record = record;
+  status.seen = Clock::now();
+}
+
+Ledger::Lock::Lock(Ledger& ledger) : ledger_(ledger) {
+  while (flock(ledger_.fd_, LOCK_EX) != 0 && errno == EINTR) {
+  }
+  ledger_.refresh();
+}
+
+Ledger::Lock::~Lock() { flock(ledger_.fd_, LOCK_UN); }
+
+void Ledger::append_all(std::span<const nlohmann::ordered_json> records) {
+  std::string text;
+  const off_t size = lseek(fd_, 0, SEEK_END);
+  char last = '\n';
+  if (size > 0 && pread(fd_, &last, 1, size - 1) == 1 && last != '\n') text = "\n";
+  for (const auto& record : records) text += ledger_line(record);
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t count = write(fd_, text.data() + done, text.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw RunError(path_.string() + ": cannot be written: " + std::strerror(errno));
+    done += static_cast<std::size_t>(count);
+  }
+  if (fsync(fd_) != 0) throw RunError(path_.string() + ": " + std::strerror(errno));
+  refresh();
+}
+
+}  // namespace mixflow

@@ -1,0 +1,264 @@
+#include "sweep/point.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "config/load.h"
+#include "config/override.h"
+#include "config/plain.h"
+#include "data/source.h"
+#include "kernels/cpu.h"
+#include "sweep/structure.h"
+#include "train/bench.h"
+#include "train/planned.h"
+#include "util/error.h"
+#include "util/hash.h"
+#include "util/parallel.h"
+#include "util/text.h"
+
+namespace mixflow {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json json_of(const YamlNode& node) {
+  Json json;
+  switch (node.kind) {
+    case YamlNode::Kind::null:
+      break;
+    case YamlNode::Kind::scalar:
+      if (const auto integer = plain_integer(node)) return *integer;
+      if (const PlainNumber number = plain_number(node);
+          number.state == PlainNumber::State::number) {
+        return number.value;
+      }
+      if (!node.quoted && (node.text == "true" || node.text == "false")) return node.text == "true";
+      return node.text;
+    case YamlNode::Kind::list:
+      json = Json::array();
+      for (const YamlNode& item : node.items) json.push_back(json_of(item));
+      break;
+    case YamlNode::Kind::map:
+      json = Json::object();
+      for (const YamlEntry& entry : node.entries) json[entry.key] = json_of(entry.value);
+      break;
+  }
+  return json;
+}
+
+Json settings_json(const Settings& settings) {
+  Json json = Json::object();
+  for (const Setting& setting : settings) json[setting.key] = json_of(setting.value);
+  return json;
+}
+
+std::string value_text(const Json& value) {
+  if (value.is_object()) return "..";  // a whole section
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+// A directory's name: readable, safe in shells and URLs, unique by the hash.
+std::string id_of(const Json& settings, const Config& config, bool own_threads) {
+  constexpr std::size_t kMostPrefix = 80;
+  std::string prefix;
+  for (const char c : settings_text(settings)) {
+    const bool safe = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      c == '.' || c == '-' || c == '=' || c == '_';
+    if (safe) prefix += c;
+    if (c == ' ') prefix += '_';
+    if (c == ',') prefix += 'x';
+  }
+  if (prefix.starts_with('.') || prefix.starts_with('-')) prefix.insert(0, 1, '_');
+  Config copy = config;
+  if (!own_threads) copy.threads = 0;  // the sweep's choice is not part of what was asked for
+  char hash[32];
+  std::snprintf(hash, sizeof hash, "-%012llx",
+                static_cast<unsigned long long>(hash_of(dump_config(copy)) >> 16U));
+  return prefix.substr(0, kMostPrefix) + hash;
+}
+
+YamlNode base_tree(const SweepSpec& spec) {
+  return parse_document(read_document(spec.base), spec.base);
+}
+
+Config config_of(const SweepSpec& spec, YamlNode tree, const Settings& settings) {
+  try {
+    for (const Settings* each : {&spec.set, &settings}) {
+      for (const Setting& setting : *each) {
+        apply_setting(tree, setting.key, setting.place, setting.value);
+      }
+    }
+    return with_absolute_paths(read_config(tree, spec.base));
+  } catch (const UserError& error) {
+    throw UserError(std::string(error.what()) + " (in the point " +
+                    settings_text(settings_json(settings)) + ")");
+  }
+}
+
+// A value of the base config by its path; null where it has none.
+Operand base_operand(const YamlNode& base, const std::string& key) {
+  const YamlNode* node = &base;
+  for (const std::string_view part : split(key, '.')) {
+    const YamlEntry* entry = node->find(part);
+    if (entry == nullptr) return {};
+    node = &entry->value;
+  }
+  return operand_of(*node);
+}
+
+std::int64_t file_bytes(const std::string& path) {
+  const std::size_t archive = path.find(".npz:");
+  const std::filesystem::path file(archive == std::string::npos ? path
+                                                                : path.substr(0, archive + 4));
+  std::error_code ignored;
+  std::uintmax_t bytes = 0;
+  if (std::filesystem::is_directory(file, ignored)) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(file, ignored)) {
+      if (entry.is_regular_file(ignored)) bytes += entry.file_size(ignored);
+    }
+  } else if (std::filesystem::is_regular_file(file, ignored)) {
+    bytes = std::filesystem::file_size(file, ignored);
+  }
+  return static_cast<std::int64_t>(bytes);
+}
+
+std::int64_t data_bytes(const Config& config) {
+  std::int64_t bytes = 0;
+  for (const std::string& path : data_paths(config)) bytes += file_bytes(path);
+  return bytes;
+}
+
+// The plans of points, by what they depend on.
+class Plans {
+ public:
+  void note(const Config& config) { by_structure_.try_emplace(structure_of(config), Plan{config}); }
+
+  void make_all() {
+    std::vector<Plan*> all;
+    for (auto& [structure, plan] : by_structure_) all.push_back(&plan);
+    parallel_for(all.size(), usable_cores(), [&](std::size_t i) {
+      const Config& config = all[i]->config;
+      const std::unique_ptr<TaskSource> source = make_source(config);
+      all[i]->run = plan_run(config, *source);
+      all[i]->data_bytes = data_bytes(config);
+    });
+  }
+
+  void give(const Config& config, Point& point) const {
+    const Plan& plan = by_structure_.at(structure_of(config));
+    point.static_bytes = plan.run.static_bytes;
+    point.dynamic_bytes = plan.run.dynamic_bytes;
+    point.data_bytes = plan.data_bytes;
+    point.process_bytes = plan.run.held_bytes + plan.data_bytes + kBenchAllowanceBytes;
+    point.flop = plan.run.flop;
+  }
+
+ private:
+  struct Plan {
+    Config config;
+    PlannedRun run;
+    std::int64_t data_bytes = 0;
+  };
+  std::map<std::string, Plan> by_structure_;
+};
+
+}  // namespace
+
+std::string settings_text(const Json& settings) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : settings.items()) keys.push_back(key);
+  const std::vector<std::string> names = short_names(keys);
+  std::vector<std::string> words;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    words.push_back(names[i] + "=" + value_text(settings.at(keys[i])));
+  }
+  return join(words, " ");
+}
+
+std::string to_line(const Point& point) {
+  const Json json = {
+      {"id", point.id},
+      {"settings", point.settings},
+      {"threads", point.threads},
+      {"own_threads", point.own_threads},
+      {"meta_steps", point.meta_steps},
+      {"static_bytes", point.static_bytes},
+      {"dynamic_bytes", point.dynamic_bytes},
+      {"process_bytes", point.process_bytes},
+      {"data_bytes", point.data_bytes},
+      {"flop", point.flop},
+      {"config", point.config},
+  };
+  return json.dump() + "\n";
+}
+
+Point parse_point(const std::string& line) {
+  try {
+    const Json json = Json::parse(line);
+    Point point;
+    point.id = json.at("id");
+    point.settings = json.at("settings");
+    point.config = json.at("config");
+    point.threads = json.at("threads");
+    point.own_threads = json.at("own_threads");
+    point.meta_steps = json.at("meta_steps");
+    point.static_bytes = json.at("static_bytes");
+    point.dynamic_bytes = json.at("dynamic_bytes");
+    point.process_bytes = json.at("process_bytes");
+    point.data_bytes = json.at("data_bytes");
+    point.flop = json.at("flop");
+    return point;
+  } catch (const nlohmann::json::exception& error) {
+    throw UserError(std::string("not a point of a sweep: ") + error.what());
+  }
+}
+
+std::string resolve_base(const SweepSpec& spec) {
+  return dump_config(with_absolute_paths(read_config(base_tree(spec), spec.base)));
+}
+
+ResolvedSweep resolve_points(const SweepSpec& spec, int threads) {
+  ResolvedSweep sweep{.base = resolve_base(spec)};
+  const YamlNode resolved = parse_document(sweep.base, spec.base);
+  const Combinations combinations =
+      expand(spec, [&](const std::string& key) { return base_operand(resolved, key); });
+  sweep.left_out = combinations.left_out;
+
+  const YamlNode tree = base_tree(spec);
+  std::vector<Config> configs(combinations.points.size());
+  std::vector<char> own_threads(configs.size());
+  parallel_for(configs.size(), usable_cores(), [&](std::size_t i) {
+    configs[i] = config_of(spec, tree, combinations.points[i]);
+    own_threads[i] = configs[i].threads > 0;
+    if (configs[i].threads == 0) configs[i].threads = threads;
+  });
+
+  Plans plans;
+  std::set<std::string> ids, hashes;
+  for (std::size_t i = 0; i < configs.size(); ++i) {
+    Point point;
+    point.settings = settings_json(combinations.points[i]);
+    point.id = id_of(point.settings, configs[i], own_threads[i] != 0);
+    if (!hashes.insert(point.id.substr(point.id.size() - 12)).second) {
+      ++sweep.repeated;
+      continue;
+    }
+    point.config = dump_config(configs[i]);
+    point.threads = configs[i].threads;
+    point.own_threads = own_threads[i] != 0;
+    point.meta_steps = configs[i].meta.steps;
+    plans.note(configs[i]);
+    sweep.points.push_back(std::move(point));
+    std::swap(configs[sweep.points.size() - 1], configs[i]);
+  }
+  plans.make_all();
+  for (std::size_t i = 0; i < sweep.points.size(); ++i) plans.give(configs[i], sweep.points[i]);
+  return sweep;
+}
+
+}  // namespace mixflow
