@@ -39,6 +39,7 @@ void add_plan(CLI::App& app, int& exit_code);
 void add_bench(CLI::App& app, int& exit_code);
 void add_check(CLI::App& app, int& exit_code);
 void add_grad(CLI::App& app, int& exit_code);
+void add_report(CLI::App& app, int& exit_code);
 void add_graph(CLI::App& app, int& exit_code);
 void add_info(CLI::App& app, int& exit_code);
 
