@@ -44,8 +44,6 @@ ReportFormat format_of(const Options& o) {
 int run(Options& o) {
   o.report.format = format_of(o);
   o.report.agg = static_cast<Agg>(std::ranges::find(kAggNames, o.agg) - std::begin(kAggNames));
-  // Before anything is read: a path that cannot be written is an error now, not at the end.
-  if (!o.out.empty()) write_atomically(o.out, std::string_view());
   const Report report = make_report(o.report);
   for (const std::string& warning : report.warnings) spdlog::warn("{}", warning);
   if (o.out.empty()) {

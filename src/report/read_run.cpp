@@ -12,7 +12,7 @@
 namespace mixflow {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;  // as written, so that columns come in that order
 namespace fs = std::filesystem;
 using KeyTexts = std::vector<std::pair<std::string, std::string>>;
 using Numbers = std::vector<std::pair<std::string, double>>;

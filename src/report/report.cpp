@@ -90,6 +90,7 @@ ReportData collect(const ReportOptions& options) {
     selection.values.push_back(value_column(data.runs, value));
   }
   data.pivot = pivot(data.runs, selection);
+  data.values = std::move(selection.values);
   data.tables = tables_of(data.pivot);
   return data;
 }

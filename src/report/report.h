@@ -30,6 +30,7 @@ struct ReportOptions {
 struct ReportData {
   RunSet runs;                      // those that count
   std::vector<RunRecord> left_out;  // the others
+  std::vector<ValueColumn> values;
   Pivot pivot;
   std::vector<ReportTable> tables;
 };

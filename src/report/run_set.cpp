@@ -148,6 +148,11 @@ const KeyColumn& RunSet::key(std::string_view name, std::string_view where) cons
                                 : "; did you mean " + near + "?"));
 }
 
+bool RunSet::has_number(std::string_view name) const {
+  return std::ranges::any_of(runs_,
+                             [&](const RunRecord& run) { return run.value(name).has_value(); });
+}
+
 std::size_t RunSet::num_seeds() const {
   const KeyColumn* seed = find_key(kSeedKey);
   return seed ? seed->texts.size() : 0;

@@ -39,6 +39,9 @@ class RunSet {
   const KeyColumn& key(std::string_view name, std::string_view where) const;
   const KeyColumn* find_key(std::string_view name) const;
 
+  // Whether some run has this number in its record.
+  bool has_number(std::string_view name) const;
+
   // Runs whose configs are equal in every key but the seed have the same number, from 0.
   int configuration(std::size_t run) const { return configurations_[run]; }
   std::size_t num_configurations() const { return num_configurations_; }

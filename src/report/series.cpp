@@ -12,7 +12,7 @@
 namespace mixflow {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 using Numbers = std::vector<std::pair<std::string, double>>;
 

@@ -32,7 +32,8 @@ std::vector<std::string> series_names(const std::filesystem::path& directory);
 std::vector<std::pair<std::string, double>> last_metrics(const std::filesystem::path& directory);
 
 // One evaluation as names and numbers: loss_after_5, loss_ci95_after_5, accuracy_after_5, ..
-std::vector<std::pair<std::string, double>> evaluation_numbers(const nlohmann::json& evaluation);
+std::vector<std::pair<std::string, double>> evaluation_numbers(
+    const nlohmann::ordered_json& evaluation);
 
 // first, last, min, max or mean of the finite values; the last one as it is. Nothing for an empty
 // series.

@@ -59,9 +59,20 @@ std::vector<std::string> labels_of(const std::vector<std::string>& keys,
   return labels;
 }
 
+bool has_intervals(const Pivot& pivot) {
+  for (const auto& value : pivot.cells) {
+    for (const auto& row : value) {
+      for (const PivotCell& cell : row) {
+        if (cell.ci95) return true;
+      }
+    }
+  }
+  return false;
+}
+
 std::string agg_text(const Pivot& pivot) {
-  return pivot.agg == Agg::mean ? "mean ± half-width of the 95 % interval over seeds"
-                                : std::string(name_of(pivot.agg));
+  const std::string name(name_of(pivot.agg));
+  return has_intervals(pivot) ? name + " ± half-width of the 95 % interval over seeds" : name;
 }
 
 std::vector<std::string> notes_of(const Pivot& pivot) {
@@ -141,7 +152,8 @@ std::vector<ReportTable> tables_of(const Pivot& pivot) {
   std::vector<ReportTable> tables;
   if (pivot.col_keys.empty()) {
     ReportTable table = start_table(pivot);
-    table.caption = "Each row: " + agg_text(pivot);
+    const bool single = std::ranges::all_of(pivot.row_runs, [](std::size_t n) { return n == 1; });
+    table.caption = single ? "One run each" : "Each row: " + agg_text(pivot);
     table.header.emplace_back("runs");
     for (std::size_t r = 0; r < table.rows.size(); ++r) {
       const auto runs = static_cast<double>(pivot.row_runs[r]);

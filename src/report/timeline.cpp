@@ -1,0 +1,175 @@
+#include "report/timeline.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "config/load.h"
+#include "data/source.h"
+#include "meta/experiment.h"
+#include "plan/lower.h"
+#include "train/baseline.h"
+#include "train/planned.h"
+#include "train/progress.h"
+#include "train/stage_run.h"
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+constexpr std::size_t kMostSpansOfBody = 256;  // before a loop repeats them
+constexpr std::size_t kMostSpans = 400;        // in a plot
+constexpr std::int64_t kMostIterations = 64;   // more are drawn as so many, each longer
+
+// Neighbours of one phase in groups, of each the lowest and the highest.
+std::vector<TimelineSpan> thinned_spans(const std::vector<TimelineSpan>& spans, std::size_t most) {
+  if (spans.size() <= most) return spans;
+  const std::size_t group = 2 * spans.size() / most + 1;
+  std::vector<TimelineSpan> kept;
+  for (std::size_t begin = 0; begin < spans.size();) {
+    std::size_t end = begin, low = begin, high = begin;
+    double flop = 0;
+    for (; end < std::min(begin + group, spans.size()); ++end) {
+      if (spans[end].phase != spans[begin].phase) break;
+      flop += spans[end].flop;
+      if (spans[end].alive_bytes < spans[low].alive_bytes) low = end;
+      if (spans[end].alive_bytes > spans[high].alive_bytes) high = end;
+    }
+    for (const std::size_t i : {std::min(low, high), std::max(low, high)}) {
+      kept.push_back({flop / 2, spans[i].alive_bytes, spans[i].phase});
+    }
+    begin = end;
+  }
+  return kept;
+}
+
+// `around`: bytes alive outside of the body; `phase`: of the loop that the body is in.
+std::vector<TimelineSpan> spans_of(const Body& body, std::int64_t around,
+                                   const std::string& phase) {
+  std::vector<TimelineSpan> spans;
+  for (std::size_t i = 0; i < body.instrs.size(); ++i) {
+    const Instr& instr = body.instrs[i];
+    const Node& node = body.graph->nodes[static_cast<std::size_t>(instr.node)];
+    const std::string own = phase.empty() ? phase_of(node.label) : phase;
+    const std::int64_t alive = around + body.alive_bytes[i];
+    if (!instr.loop) {
+      spans.push_back({static_cast<double>(cost_of(*body.graph, node).flop), alive, own});
+      continue;
+    }
+    // The first thread's workspace counts as the body inside says, the others' in full.
+    const LoopPlan& loop = *instr.loop;
+    const std::vector<TimelineSpan> inside = thinned_spans(
+        spans_of(*loop.body, alive - aligned(loop.body->workspace_bytes), own), kMostSpansOfBody);
+    const std::int64_t shown = std::min(loop.region->n, kMostIterations);
+    const double times = static_cast<double>(loop.region->n) / static_cast<double>(shown);
+    for (std::int64_t n = 0; n < shown; ++n) {
+      for (const TimelineSpan& span : inside) {
+        spans.push_back({span.flop * times, span.alive_bytes, span.phase});
+      }
+    }
+  }
+  return spans;
+}
+
+std::string phase_label(const std::string& phase) { return phase.empty() ? "(the rest)" : phase; }
+
+// One area per phase, with gaps where another phase runs; colours follow `phases`, which grows.
+Plot timeline_plot(const std::vector<TimelineSpan>& spans, std::vector<std::string>& phases) {
+  Plot plot{.kind = PlotKind::areas};
+  double total = 0;
+  for (const TimelineSpan& span : spans) total += span.flop;
+  double done = 0;
+  std::string last;
+  for (const TimelineSpan& span : spans) {
+    const std::string label = phase_label(span.phase);
+    auto line = std::ranges::find(plot.lines, label, &PlotLine::label);
+    if (line == plot.lines.end()) {
+      auto known = std::ranges::find(phases, label);
+      if (known == phases.end()) known = phases.insert(phases.end(), label);
+      plot.lines.push_back({.label = label, .color = static_cast<int>(known - phases.begin())});
+      line = plot.lines.end() - 1;
+    }
+    const auto add = [&](double x, double y) {
+      line->x.push_back(x);
+      line->y.push_back(y);
+    };
+    if (label != last && !line->x.empty()) {
+      add(0, std::numeric_limits<double>::quiet_NaN());
+    }
+    const auto alive = static_cast<double>(span.alive_bytes);
+    const double percent = total > 0 ? 100 / total : 0;
+    add(done * percent, alive);
+    done += span.flop;
+    add(done * percent, alive);
+    last = label;
+  }
+  plot.x = {.label = "share of the planned FLOPs, %", .low = 0, .high = 100};
+  plot.y = {.label = "dynamic memory alive", .low = 0};
+  return plot;
+}
+
+ReportTable phase_table(const std::string& mode, const std::vector<Phase>& phases) {
+  ReportTable table{
+      .caption = "Phases, " + mode + ": bytes alive at once, and made for a later phase",
+      .header = {"phase", "alive", "kept"},
+      .left = 1};
+  const auto cell = [](std::int64_t bytes) {
+    return ReportCell{.text = format_bytes(bytes), .number = static_cast<double>(bytes)};
+  };
+  for (const Phase& phase : phases) {
+    table.rows.push_back(
+        {{.text = phase_label(phase.name)}, cell(phase.peak_bytes), cell(phase.kept_bytes)});
+  }
+  return table;
+}
+
+Config config_of(const RunRecord& run) {
+  if (!run.directory.empty()) return load_config((run.directory / "config.yaml").string());
+  std::vector<std::string> settings;
+  for (const auto& [key, value] : run.keys) {
+    if (key != "config") settings.push_back(key + "=" + value);
+  }
+  return load_config(run.config, settings);
+}
+
+Timeline plan_timeline(const RunRecord& run, const std::string& mode,
+                       std::vector<std::string>& phases) {
+  const Config config = config_of(run);
+  const std::unique_ptr<TaskSource> source = make_source(config);
+  const Experiment experiment =
+      build_experiment(config, *source, compute_type(config), {.train = true});
+  const ProgramPtr program = compile_stage(experiment.train, {.threads = threads_of(config)});
+  const std::vector<TimelineSpan> spans = timeline_of(*program);
+  Timeline timeline{.plot = timeline_plot(spans, phases),
+                    .phases = phase_table(mode, program->body->phases)};
+  const std::int64_t peak = std::ranges::max(spans, {}, &TimelineSpan::alive_bytes).alive_bytes;
+  timeline.plot.title = "Memory of one meta-step, " + mode;
+  timeline.plot.note = "As planned for " + run.name + ": at most " + format_bytes(peak) +
+                       " alive at once, in an arena of " + format_bytes(program->dynamic_bytes);
+  scale_y(timeline.plot, "alive_bytes");
+  return timeline;
+}
+
+}  // namespace
+
+std::vector<TimelineSpan> timeline_of(const Program& program) {
+  return thinned_spans(spans_of(*program.body, program.result_bytes, ""), kMostSpans);
+}
+
+std::vector<Timeline> timelines(const RunSet& runs, std::vector<std::string>& notices) {
+  std::vector<Timeline> all;
+  const KeyColumn* modes = runs.find_key("gradient.mode");
+  if (modes == nullptr) return all;
+  std::vector<std::string> phases;
+  for (std::size_t m = 0; m < modes->texts.size(); ++m) {
+    const auto run = std::ranges::find(modes->index, static_cast<int>(m)) - modes->index.begin();
+    const RunRecord& record = runs.run(static_cast<std::size_t>(run));
+    try {
+      all.push_back(plan_timeline(record, "gradient.mode=" + modes->texts[m], phases));
+    } catch (const UserError& error) {
+      notices.push_back("no memory timeline of " + record.name + ": " + error.what());
+    }
+  }
+  return all;
+}
+
+}  // namespace mixflow
