@@ -62,7 +62,8 @@ std::string number(double value) { return std::isfinite(value) ? exact(value) : 
 
 std::string axis_commands(const char* name, const PlotAxis& axis) {
   const std::string axis_name(name);
-  std::string text = "set " + axis_name + "label " + gnuplot_string(axis.label) + " tc " + kInk + "\n";
+  std::string text =
+      "set " + axis_name + "label " + gnuplot_string(axis.label) + " tc " + kInk + "\n";
   text += (axis.log ? "set logscale " : "unset logscale ") + axis_name + "\n";
   const auto end = [](double value) { return std::isnan(value) ? "*" : exact(value); };
   text += "set " + axis_name + "range [" + end(axis.low) + ":" + end(axis.high) + "]\n";
@@ -104,15 +105,17 @@ std::string line_commands(const Plot& plot, std::size_t i, const std::string& da
   }
   std::string text;
   if (!line.low.empty()) {
-    text = data_and + "1:3:4 with filledcurves fs transparent solid 0.18 noborder" + color + ", ";
+    text = data_and + "1:3:4 with filledcurves fs transparent solid 0.12 noborder" + color + ", ";
   }
   switch (plot.kind) {
     case PlotKind::lines:
       return text + data_and + "1:2 with lines lw 1.6" + color;
     case PlotKind::points:
       return text + data_and + "1:2 with linespoints pt 7 ps 0.5 lw 1.6" + color;
-    default:
-      return text + data_and + "1:2 with points pt 7 ps 0.4" + color;
+    default: {
+      const std::string size = line.x.size() > 60 ? "0.35" : "0.8";
+      return text + data_and + "1:2 with points pt 7 ps " + size + "" + color;
+    }
   }
 }
 

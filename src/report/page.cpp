@@ -111,12 +111,10 @@ Section results_section(const ReportData& data) {
 
 Section timeline_section(const RunSet& runs) {
   Section section{.id = "timeline", .title = "Memory of one meta-step, by phase"};
-  std::vector<std::string> notices;
-  for (Timeline& timeline : timelines(runs, notices)) {
-    section.plots.push_back(std::move(timeline.plot));
-    section.after += to_html(timeline.phases);
-  }
-  for (const std::string& notice : notices) {
+  Timelines all = timelines(runs);
+  section.plots = std::move(all.plots);
+  if (!all.phases.rows.empty()) section.after += to_html(all.phases);
+  for (const std::string& notice : all.notices) {
     section.after += "<p class=\"note\">" + html_escaped(notice) + "</p>\n";
   }
   return section;

@@ -59,9 +59,11 @@ std::vector<TimelineSpan> spans_of(const Body& body, std::int64_t around,
     const LoopPlan& loop = *instr.loop;
     const std::vector<TimelineSpan> inside = thinned_spans(
         spans_of(*loop.body, alive - aligned(loop.body->workspace_bytes), own), kMostSpansOfBody);
-    const std::int64_t shown = std::min(loop.region->n, kMostIterations);
-    const double times = static_cast<double>(loop.region->n) / static_cast<double>(shown);
-    for (std::int64_t n = 0; n < shown; ++n) {
+    // The loop over tasks has no phase of its own: its tasks are alike, and one tells more.
+    const std::int64_t n = own.empty() ? 1 : loop.region->n;
+    const std::int64_t shown = std::min(n, kMostIterations);
+    const double times = static_cast<double>(n) / static_cast<double>(shown);
+    for (std::int64_t repeat = 0; repeat < shown; ++repeat) {
       for (const TimelineSpan& span : inside) {
         spans.push_back({span.flop * times, span.alive_bytes, span.phase});
       }
@@ -107,20 +109,34 @@ Plot timeline_plot(const std::vector<TimelineSpan>& spans, std::vector<std::stri
   return plot;
 }
 
-ReportTable phase_table(const std::string& mode, const std::vector<Phase>& phases) {
-  ReportTable table{
-      .caption = "Phases, " + mode + ": bytes alive at once, and made for a later phase",
-      .header = {"phase", "alive", "kept"},
-      .left = 1};
-  const auto cell = [](std::int64_t bytes) {
-    return ReportCell{.text = format_bytes(bytes), .number = static_cast<double>(bytes)};
-  };
-  for (const Phase& phase : phases) {
-    table.rows.push_back(
-        {{.text = phase_label(phase.name)}, cell(phase.peak_bytes), cell(phase.kept_bytes)});
+// A row per phase; for each mode what is alive and what is kept.
+void fill_phases(const std::vector<std::pair<std::string, std::vector<Phase>>>& of_modes,
+                 const std::vector<std::string>& labels, ReportTable& table) {
+  for (const auto& [mode, phases] : of_modes) {
+    table.header.insert(table.header.end(), {mode + ": alive", mode + ": kept"});
   }
-  return table;
+  for (const std::string& label : labels) {
+    std::vector<ReportCell>& row = table.rows.emplace_back();
+    row.push_back({.text = label});
+    for (const auto& [mode, phases] : of_modes) {
+      const auto phase =
+          std::ranges::find(phases, label, [](const Phase& p) { return phase_label(p.name); });
+      for (const auto bytes : {&Phase::peak_bytes, &Phase::kept_bytes}) {
+        if (phase == phases.end()) {
+          row.push_back({.text = std::string(kAbsent)});
+        } else {
+          const std::int64_t number = (*phase).*bytes;
+          row.push_back({.text = format_bytes(number), .number = static_cast<double>(number)});
+        }
+      }
+    }
+  }
 }
+
+struct Planned {
+  Plot plot;
+  std::vector<Phase> phases;
+};
 
 Config config_of(const RunRecord& run) {
   if (!run.directory.empty()) return load_config((run.directory / "config.yaml").string());
@@ -131,44 +147,57 @@ Config config_of(const RunRecord& run) {
   return load_config(run.config, settings);
 }
 
-Timeline plan_timeline(const RunRecord& run, const std::string& mode,
-                       std::vector<std::string>& phases) {
+Planned plan_timeline(const RunRecord& run, const std::string& mode,
+                      std::vector<std::string>& phases) {
   const Config config = config_of(run);
   const std::unique_ptr<TaskSource> source = make_source(config);
   const Experiment experiment =
       build_experiment(config, *source, compute_type(config), {.train = true});
   const ProgramPtr program = compile_stage(experiment.train, {.threads = threads_of(config)});
   const std::vector<TimelineSpan> spans = timeline_of(*program);
-  Timeline timeline{.plot = timeline_plot(spans, phases),
-                    .phases = phase_table(mode, program->body->phases)};
+  Plot plot = timeline_plot(spans, phases);
   const std::int64_t peak = std::ranges::max(spans, {}, &TimelineSpan::alive_bytes).alive_bytes;
-  timeline.plot.title = "Memory of one meta-step, " + mode;
-  timeline.plot.note = "As planned for " + run.name + ": at most " + format_bytes(peak) +
-                       " alive at once, in an arena of " + format_bytes(program->dynamic_bytes);
-  scale_y(timeline.plot, "alive_bytes");
-  return timeline;
+  plot.title = "gradient.mode=" + mode;
+  plot.note = "As planned for " + run.name + ": at most " + format_bytes(peak) +
+              " alive at once, in an arena of " + format_bytes(program->dynamic_bytes) +
+              "; of tasks that follow each other, one";
+  scale_y(plot, "alive_bytes");
+  return {std::move(plot), program->body->phases};
 }
 
 }  // namespace
 
 std::vector<TimelineSpan> timeline_of(const Program& program) {
-  return thinned_spans(spans_of(*program.body, program.result_bytes, ""), kMostSpans);
+  std::vector<TimelineSpan> spans =
+      thinned_spans(spans_of(*program.body, program.result_bytes, ""), kMostSpans);
+  // Every buffer counts in multiples of kAlignment; the arena does not go on after the last one.
+  for (TimelineSpan& span : spans) {
+    span.alive_bytes = std::min(span.alive_bytes, program.dynamic_bytes);
+  }
+  return spans;
 }
 
-std::vector<Timeline> timelines(const RunSet& runs, std::vector<std::string>& notices) {
-  std::vector<Timeline> all;
+Timelines timelines(const RunSet& runs) {
+  Timelines all{
+      .phases = {.caption = "Bytes alive at once in each phase, and made in it for a later one",
+                 .header = {"phase"},
+                 .left = 1}};
   const KeyColumn* modes = runs.find_key("gradient.mode");
   if (modes == nullptr) return all;
   std::vector<std::string> phases;
+  std::vector<std::pair<std::string, std::vector<Phase>>> of_modes;
   for (std::size_t m = 0; m < modes->texts.size(); ++m) {
     const auto run = std::ranges::find(modes->index, static_cast<int>(m)) - modes->index.begin();
     const RunRecord& record = runs.run(static_cast<std::size_t>(run));
     try {
-      all.push_back(plan_timeline(record, "gradient.mode=" + modes->texts[m], phases));
+      Planned planned = plan_timeline(record, modes->texts[m], phases);
+      all.plots.push_back(std::move(planned.plot));
+      of_modes.emplace_back(modes->texts[m], std::move(planned.phases));
     } catch (const UserError& error) {
-      notices.push_back("no memory timeline of " + record.name + ": " + error.what());
+      all.notices.push_back("No memory timeline of " + record.name + ": " + error.what());
     }
   }
+  fill_phases(of_modes, phases, all.phases);
   return all;
 }
 

@@ -20,18 +20,19 @@ struct TimelineSpan {
   std::string phase;  // as `plan --explain` names it
 };
 
-// In the order of the plan, loops unrolled; long stretches of one phase keep their lowest and their
-// highest point. Results that no input gives memory to count all the time, so the highest span is
-// at most the plan's dynamic bytes (less where the arena has gaps).
+// In the order of the plan, loops unrolled, of tasks that are computed one after the other (or
+// chunk after chunk) one; long stretches of one phase keep their lowest and their highest point.
+// Results that no input gives memory to count all the time. The highest span is at most the plan's
+// dynamic bytes, and less where the arena has gaps.
 std::vector<TimelineSpan> timeline_of(const Program& program);
 
-struct Timeline {
-  Plot plot;
-  ReportTable phases;  // alive at once and kept for later, by phase
-};
-
 // Of one run of each gradient.mode, planned again from its config. Runs that cannot be planned here
-// (their data are not there any more, for one) are left out; `notices` says why.
-std::vector<Timeline> timelines(const RunSet& runs, std::vector<std::string>& notices);
+// (their data are not there any more, for one) have a notice instead.
+struct Timelines {
+  std::vector<Plot> plots;
+  ReportTable phases;
+  std::vector<std::string> notices;
+};
+Timelines timelines(const RunSet& runs);
 
 }  // namespace mixflow
