@@ -50,14 +50,9 @@ void search(const fs::path& directory, Found& found) {
   for (const fs::path& path : below) search(path, found);
 }
 
-// The first of `keys` that the object has, as text.
-std::string text_at(const Json& json, std::initializer_list<const char*> keys) {
-  for (const char* key : keys) {
-    const auto value = json.find(key);
-    if (value == json.end() || value->is_null()) continue;
-    return value->is_string() ? value->get<std::string>() : value->dump();
-  }
-  return {};
+std::string text_at(const Json& json, const char* key) {
+  const auto value = json.find(key);
+  return value != json.end() && value->is_string() ? value->get<std::string>() : "";
 }
 
 std::vector<Json> whole_lines(const fs::path& path) {
@@ -71,40 +66,51 @@ std::vector<Json> whole_lines(const fs::path& path) {
   return lines;
 }
 
-// What a sweep knows of points that left no summary: the last state in its ledger, and the points
-// without a directory.
-void add_sweep(const fs::path& sweep, std::vector<RunRecord>& records) {
-  struct State {
-    bool failed = false;
-    std::string note;
-  };
-  std::map<std::string, State> states;
+// The ledger's last word about a point.
+struct PointWord {
+  std::string state, reason;
+};
+
+std::map<std::string, PointWord> ledger_of(const fs::path& sweep) {
+  std::map<std::string, PointWord> words;
   for (const Json& line : whole_lines(sweep / "ledger.jsonl")) {
-    const std::string point = text_at(line, {"name", "point"});
-    const std::string state = text_at(line, {"state", "status"});
-    if (!point.empty() && !state.empty()) {
-      states[point] = {state == "failed", text_at(line, {"error", "message", "reason"})};
-    }
+    words[text_at(line, "point")] = {text_at(line, "state"), text_at(line, "reason")};
   }
-  std::set<std::string> known;
-  const auto apply = [&](const std::string& point, RunRecord& record) {
-    const auto found = states.find(point);
-    if (found == states.end() || !found->second.failed) return;
+  return words;
+}
+
+// Of a point without a summary.
+void apply(const PointWord& word, RunRecord& record) {
+  if (word.state == "failed") {
     record.state = RunState::failed;
-    record.note = found->second.note.empty() ? record.note : found->second.note;
+    record.note = word.reason.empty() ? record.note : word.reason;
+  } else if (word.state == "running") {
+    record.note = "running; " + record.note;
+  } else if (word.state == "skipped") {
+    record.note = "skipped: " + word.reason;
+  }
+}
+
+// What a sweep knows of points that left no summary, those without a directory among them.
+void add_sweep(const fs::path& sweep, std::vector<RunRecord>& records) {
+  const std::map<std::string, PointWord> words = ledger_of(sweep);
+  const auto look_up = [&](const std::string& point, RunRecord& record) {
+    if (const auto word = words.find(point); word != words.end()) apply(word->second, record);
   };
+  std::set<std::string> known;
   for (RunRecord& record : records) {
     if (record.directory.parent_path() != sweep / "points") continue;
-    known.insert(record.directory.filename().string());
-    if (record.state != RunState::finished) apply(record.directory.filename().string(), record);
+    const std::string point = record.directory.filename().string();
+    known.insert(point);
+    if (record.state == RunState::unfinished) look_up(point, record);
   }
   for (const Json& line : whole_lines(sweep / "points.jsonl")) {
-    const std::string point = text_at(line, {"name", "point"});
+    const std::string point = text_at(line, "id");
     if (point.empty() || !known.insert(point).second) continue;
     records.push_back({.name = (sweep / "points" / point).string(),
                        .state = RunState::unfinished,
                        .note = "not started"});
-    apply(point, records.back());
+    look_up(point, records.back());
   }
 }
 

@@ -72,6 +72,18 @@ Numbers summary_numbers(const Json& json) {
   return numbers;
 }
 
+// What the last line of log.txt says, if it is of an error: "2026-11-25 08:34:46 error: ..".
+std::string logged_error(const fs::path& directory) {
+  std::error_code ignored;
+  if (!fs::exists(directory / "log.txt", ignored)) return {};
+  std::string text = read_text(directory / "log.txt");
+  while (text.ends_with('\n')) text.pop_back();
+  const std::string line = text.substr(text.rfind('\n') + 1);
+  constexpr std::string_view kError = " error: ";
+  const std::size_t at = line.find(kError);
+  return at == std::string::npos ? "" : line.substr(at + kError.size());
+}
+
 void read_summary(const fs::path& directory, RunRecord& run) {
   const fs::path path = directory / "summary.json";
   std::error_code ignored;
@@ -81,6 +93,10 @@ void read_summary(const fs::path& directory, RunRecord& run) {
     const std::optional<double> step = run.value("step");
     run.note = step ? "no summary.json; metrics end at meta-step " + number_text(*step)
                     : "no summary.json and no metrics";
+    if (std::string error = logged_error(directory); !error.empty()) {
+      run.state = RunState::failed;
+      run.note = std::move(error);
+    }
     return;
   }
   const Json json = Json::parse(read_text(path));

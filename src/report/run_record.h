@@ -16,7 +16,7 @@ enum class RunState : std::uint8_t {
   planned,      // a row of bench that was not measured; its plan counts
   interrupted,  // stopped by a signal, with a summary up to then
   unfinished,   // no summary: still going on, killed, or not started
-  failed,       // a sweep's ledger says so
+  failed,       // its log or a sweep's ledger says so
   unreadable,   // its files are not those of a run
 };
 std::string_view name_of(RunState state);
