@@ -72,18 +72,18 @@ std::pair<std::string, std::string> split_stat(const std::string& name) {
   return {name, "last"};
 }
 
-std::vector<std::optional<double>> series_column(const RunSet& runs, const std::string& name) {
+// Fills in what the column lacks.
+void add_series(const RunSet& runs, const std::string& name,
+                std::vector<std::optional<double>>& column) {
   const auto [series, stat] = split_stat(name);
-  std::vector<std::optional<double>> column(runs.size());
   parallel_for(runs.size(), usable_cores(), [&, series = series, stat = stat](std::size_t run) {
     const std::filesystem::path& directory = runs.run(run).directory;
-    if (directory.empty()) return;
+    if (column[run] || directory.empty()) return;
     const auto found = read_series(directory, {series});
     if (const auto one = found.find(series); one != found.end()) {
       column[run] = stat_of(one->second, stat);
     }
   });
-  return column;
 }
 
 bool any(const std::vector<std::optional<double>>& column) {
@@ -144,7 +144,10 @@ std::vector<std::string> record_names(const RunSet& runs) {
 
 ValueColumn value_column(const RunSet& runs, const std::string& name) {
   ValueColumn column{.name = name, .of_run = record_column(runs, name)};
-  if (any(column.of_run)) return column;
+  if (any(column.of_run)) {
+    add_series(runs, name, column.of_run);  // of runs whose summary lacks it
+    return column;
+  }
   const bool plan =
       name.starts_with(kPlan) &&
       std::ranges::find(kPlanNames, name.substr(kPlan.size())) != std::end(kPlanNames);
@@ -158,7 +161,7 @@ ValueColumn value_column(const RunSet& runs, const std::string& name) {
     throw UserError("report: --value " + name + ": the config key holds no numbers, but " +
                     in_quotes(key->texts.front()) + "; use it with --rows or --cols");
   }
-  column.of_run = series_column(runs, name);
+  add_series(runs, name, column.of_run);
   if (!any(column.of_run)) fail_unknown(runs, name);
   return column;
 }
