@@ -137,6 +137,20 @@ Plot axis_plot(const KeyColumn& x, const KeyColumn* by, const ValueColumn& value
   return plot;
 }
 
+// The axis reaches from the data to the level that they are compared with.
+void show_reference(Plot& plot) {
+  double low = *plot.reference, high = *plot.reference;
+  for (const PlotLine& line : plot.lines) {
+    for (const double y : line.y) {
+      low = std::min(low, y);
+      high = std::max(high, y);
+    }
+  }
+  const double margin = 0.05 * (high - low) + 1e-3 * high;
+  plot.y.low = low - margin;
+  plot.y.high = high + margin;
+}
+
 Plot ratio_plot(const std::string& value, const std::string& baseline,
                 std::map<std::string, std::vector<double>> ratios) {
   Plot plot{.title = value + " ÷ " + baseline + ", sorted",
@@ -157,6 +171,7 @@ Plot ratio_plot(const std::string& value, const std::string& baseline,
     plot.lines.push_back(std::move(line));
   }
   use_log_y(plot, 20);
+  if (!plot.y.log) show_reference(plot);
   return plot;
 }
 

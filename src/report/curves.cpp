@@ -12,6 +12,7 @@ namespace mixflow {
 namespace {
 
 constexpr std::size_t kMostCurves = 8;
+constexpr std::size_t kMostBands = 4;  // more hide each other
 constexpr std::size_t kMostSeeds = 20;
 constexpr std::size_t kMostPoints = 400;
 
@@ -135,8 +136,9 @@ std::vector<Plot> curve_plots(const RunSet& runs) {
   std::vector<Plot> plots;
   if (configurations.empty()) return plots;
   const std::string held_out = held_out_name(runs.run(configurations.front().runs.front()));
-  std::string note = "Means over seeds with their 95 % intervals; of more than " +
-                     std::to_string(kMostPoints) +
+  const bool bands = configurations.size() <= kMostBands;
+  std::string note = "Means over seeds" + std::string(bands ? " with their 95 % intervals" : "") +
+                     "; of more than " + std::to_string(kMostPoints) +
                      " points, the lowest and the highest of equal stretches";
   if (with_curves > configurations.size()) {
     note = std::to_string(configurations.size()) + " of " + std::to_string(with_curves) +
@@ -158,6 +160,7 @@ std::vector<Plot> curve_plots(const RunSet& runs) {
     for (std::size_t c = 0; c < configurations.size(); ++c) {
       PlotLine line = mean_curve(configurations[c].label, of_configurations[c]);
       line.color = static_cast<int>(c);
+      if (!bands) line.low = line.high = {};
       if (line.x.size() > 1) plot.lines.push_back(std::move(line));
     }
     if (plot.lines.empty()) continue;

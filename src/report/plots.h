@@ -10,7 +10,8 @@
 namespace mixflow {
 
 // Meta-loss, and held-out loss where it was evaluated along the way, by meta-step: means over the
-// seeds of a configuration with their 95 % intervals, of up to eight configurations.
+// seeds of a configuration, of up to eight configurations, for up to four with their 95 %
+// intervals.
 std::vector<Plot> curve_plots(const RunSet& runs);
 
 // The values that were asked for (else time and memory) along each axis: medians over everything

@@ -34,8 +34,10 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; margin: .
 .scroll:focus-visible { outline: 2px solid var(--link); }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 caption { text-align: left; padding: .5rem .75rem; color: var(--muted); }
+caption span { position: sticky; left: .75rem; display: inline-block; max-width: min(100%, calc(100vw - 4rem)); }
 th, td { padding: .3rem .75rem; text-align: right; white-space: nowrap; }
 th.word, tbody th { text-align: left; font-weight: 500; }
+th.word { font-weight: 600; }
 thead th { position: sticky; top: 0; background: var(--raised); font-weight: 600; }
 tbody tr { border-top: 1px solid var(--grid); }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: 1.5rem; }

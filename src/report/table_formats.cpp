@@ -111,8 +111,8 @@ std::string to_latex(const ReportTable& table) {
 
 std::string to_html(const ReportTable& table) {
   std::string text = "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" +
-                     html_escaped(table.caption) + "\"><table>\n<caption>" +
-                     html_escaped(table.caption) + "</caption>\n<thead><tr>";
+                     html_escaped(table.caption) + "\"><table>\n<caption><span>" +
+                     html_escaped(table.caption) + "</span></caption>\n<thead><tr>";
   for (std::size_t c = 0; c < table.header.size(); ++c) {
     text += std::string("<th scope=\"col\"") + (c < table.left ? " class=\"word\"" : "") + ">" +
             html_escaped(table.header[c]) + "</th>";
