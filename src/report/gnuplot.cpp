@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <regex>
 
 #include "report/escape.h"
 #include "report/table.h"
@@ -208,16 +208,35 @@ std::string variable(int red, int green, int blue) {
   return green == 1 ? "var(--ink)" : "var(--grid)";
 }
 
+// rgb(  1,   0,   3) -> var(--series-3); other colours stay.
 std::string with_variables(const std::string& svg) {
-  static const std::regex kColor(R"(rgb\( *([01]), *([012]), *(\d)\))");
   std::string out;
-  auto begin = svg.cbegin();
-  for (std::smatch match; std::regex_search(begin, svg.cend(), match, kColor);
-       begin = match.suffix().first) {
-    out.append(begin, match[0].first);
-    out += variable(std::stoi(match[1]), std::stoi(match[2]), std::stoi(match[3]));
+  std::size_t done = 0;
+  for (std::size_t at = 0; (at = svg.find("rgb(", at)) != std::string::npos; ++at) {
+    int red = 0, green = 0, blue = 0, length = 0;
+    std::sscanf(svg.c_str() + at, "rgb(%d,%d,%d)%n", &red, &green, &blue, &length);
+    const bool ours =
+        length > 0 && red + green >= 1 && red <= 1 && green <= 2 && blue <= kPlotColors;
+    if (!ours) continue;
+    out.append(svg, done, at - done);
+    out += variable(red, green, blue);
+    done = at + static_cast<std::size_t>(length);
   }
-  return out.append(begin, svg.cend());
+  return out.append(svg, done);
+}
+
+// Groups that gnuplot opened and closed without drawing anything.
+void remove_empty_groups(std::string& svg) {
+  constexpr std::string_view kClose = ">\n</g>\n";
+  for (std::size_t at = 0; (at = svg.find(kClose, at)) != std::string::npos;) {
+    const std::size_t begin = svg.rfind('<', at);
+    if (svg.compare(begin, 3, "<g ") != 0) {
+      ++at;
+      continue;
+    }
+    svg.erase(begin, at + kClose.size() - begin);
+    at = begin;
+  }
 }
 
 }  // namespace
@@ -245,8 +264,8 @@ std::string themed_svg(const std::string& svg, const std::string& name, const st
   replace_all(body, "xlink:href", "href");
   replace_all(body, "\"black\"", "\"currentColor\"");
   replace_all(body, "<text> ", "<text>");
-  static const std::regex kEmpty(R"(<g fill="none"[^>]*>\s*</g>\n)");
-  body = with_variables(std::regex_replace(body, kEmpty, ""));
+  remove_empty_groups(body);
+  body = with_variables(body);
   return "<svg viewBox=\"0 0 " + std::to_string(kWidth) + " " + std::to_string(kHeight) +
          "\" role=\"img\" aria-label=\"" + html_escaped(title) + "\">" + body + "</svg>\n";
 }

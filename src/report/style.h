@@ -64,7 +64,9 @@ dd { margin: 0; }
     --series-1: #0b62b0; --series-2: #c2410c; --series-3: #15803d; --series-4: #7e22ce;
     --series-5: #0e7490; --series-6: #be185d; --series-7: #8a6100; --series-8: #4d5a6b;
   }
+  @page { margin: 1.5cm; }
   body { max-width: none; padding: 0; font-size: 9pt; }
+  h2 { break-after: avoid; }
   nav { display: none; }
   .scroll { overflow: visible; max-height: none; border: 0; }
   table { font-size: 7pt; }
