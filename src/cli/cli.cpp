@@ -136,6 +136,7 @@ int run_cli(int argc, char** argv) {
   add_sweep(app, exit_code);
   add_check(app, exit_code);
   add_grad(app, exit_code);
+  add_report(app, exit_code);
   add_graph(app, exit_code);
   add_info(app, exit_code);
   try {

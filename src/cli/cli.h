@@ -40,6 +40,7 @@ void add_bench(CLI::App& app, int& exit_code);
 void add_sweep(CLI::App& app, int& exit_code);
 void add_check(CLI::App& app, int& exit_code);
 void add_grad(CLI::App& app, int& exit_code);
+void add_report(CLI::App& app, int& exit_code);
 void add_graph(CLI::App& app, int& exit_code);
 void add_info(CLI::App& app, int& exit_code);
 

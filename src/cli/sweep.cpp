@@ -88,7 +88,7 @@ std::vector<Point> of_shard(const std::vector<Point>& points, std::pair<int, int
 }
 
 double predicted_seconds(const Point& point) {
-  return point.work() / (matmul_peak(point.threads) * 1e9);
+  return point.work() / (matmul_peak(point.threads, point.bf16) * 1e9);
 }
 
 std::map<std::string, std::string> states_of(const std::vector<Point>& points,

@@ -16,6 +16,8 @@ namespace {
 constexpr std::int64_t kTerms = 512;
 constexpr std::int64_t kRows = 512;
 constexpr std::int64_t kColumns = 1024;
+// Vectors that are packed together where terms are far apart.
+constexpr std::int64_t kGroup = 8 * kBf16Vectors;
 // A is packed once, and not again for every chunk of columns, up to this many words.
 constexpr std::int64_t kWholeA = std::int64_t{1} << 18;
 
@@ -170,27 +172,40 @@ class Bf16Gemm final : public Kernel {
   // never read for its values.
   void pack(const Matrix& matrix, std::int64_t vector, std::int64_t vectors, const Chunk& chunk,
             bool side_by_side, std::uint32_t* to, Team team) const {
-    const std::int64_t panels = up(vectors, kBf16Vectors) / kBf16Vectors;
     const std::int64_t tiles = up(chunk.terms, kBf16Terms) / kBf16Terms;
-    const auto [first, last] = team.share(panels * tiles);
+    const std::int64_t size = matrix.terms_contiguous ? kBf16Vectors : kGroup;
+    const std::int64_t groups = (vectors + size - 1) / size;
+    const auto [first, last] = team.share(groups * tiles);
     for (std::int64_t item = first; item < last; ++item) {
       // In the order of memory.
-      const std::int64_t panel = matrix.terms_contiguous ? item / tiles : item % panels;
-      const std::int64_t tile = matrix.terms_contiguous ? item % tiles : item / panels;
-      const std::int64_t v = panel * kBf16Vectors, t = tile * kBf16Terms;
-      pack_tile(matrix, vector + v, std::min(kBf16Vectors, vectors - v), chunk.first + t,
-                std::min(kBf16Terms, chunk.terms - t), side_by_side,
-                to + (panel * tiles + tile) * kBf16TileWords);
+      const std::int64_t group = matrix.terms_contiguous ? item / tiles : item % groups;
+      const std::int64_t tile = matrix.terms_contiguous ? item % tiles : item / groups;
+      const std::int64_t v = group * size, t = tile * kBf16Terms;
+      pack_group(matrix, vector + v, std::min(size, vectors - v), chunk.first + t,
+                 std::min(kBf16Terms, chunk.terms - t), side_by_side,
+                 to + (v / kBf16Vectors * tiles + tile) * kBf16TileWords, tiles * kBf16TileWords);
     }
   }
 
-  void pack_tile(const Matrix& matrix, std::int64_t vector, std::int64_t vectors, std::int64_t term,
-                 std::int64_t terms, bool side_by_side, std::uint32_t* to) const {
-    const float* from = matrix.at(vector, term);
-    if (vectors == kBf16Vectors && terms == kBf16Terms) {
-      kernels_.pack(from, matrix.ld, matrix.terms_contiguous, side_by_side, to);
-      return;
+  // Some panels' tiles of the same terms.
+  void pack_group(const Matrix& matrix, std::int64_t vector, std::int64_t vectors,
+                  std::int64_t term, std::int64_t terms, bool side_by_side, std::uint32_t* to,
+                  std::ptrdiff_t next) const {
+    const std::int64_t whole = terms == kBf16Terms ? vectors / kBf16Vectors : 0;
+    if (whole > 0) {
+      kernels_.pack(matrix.at(vector, term), matrix.ld, matrix.terms_contiguous, side_by_side,
+                    whole, to, next);
     }
+    for (std::int64_t v = whole * kBf16Vectors; v < vectors; v += kBf16Vectors) {
+      pack_padded(matrix, vector + v, std::min(kBf16Vectors, vectors - v), term, terms,
+                  side_by_side, to + v / kBf16Vectors * next);
+    }
+  }
+
+  void pack_padded(const Matrix& matrix, std::int64_t vector, std::int64_t vectors,
+                   std::int64_t term, std::int64_t terms, bool side_by_side,
+                   std::uint32_t* to) const {
+    const float* from = matrix.at(vector, term);
     alignas(64) float padded[kBf16Vectors * kBf16Terms] = {};
     const std::int64_t rows = matrix.terms_contiguous ? vectors : terms;
     const std::int64_t length = matrix.terms_contiguous ? terms : vectors;
@@ -198,7 +213,7 @@ class Bf16Gemm final : public Kernel {
     for (std::int64_t i = 0; i < rows; ++i)
       std::memcpy(padded + i * ld, from + i * matrix.ld,
                   static_cast<std::size_t>(length) * sizeof(float));
-    kernels_.pack(padded, ld, matrix.terms_contiguous, side_by_side, to);
+    kernels_.pack(padded, ld, matrix.terms_contiguous, side_by_side, 1, to, 0);
   }
 
   void multiply(const std::uint32_t* a, const std::uint32_t* b, std::int64_t terms,

@@ -21,11 +21,12 @@ constexpr std::int64_t kBf16Block = 2 * kBf16Vectors;
 struct Bf16Kernels {
   const char* name;
 
-  // Packs a whole tile of `from` into `to` (64-byte aligned). Vector v's term k is
-  // from[v * ld + k] if `terms_contiguous`, else from[k * ld + v]. Rows of A lie one after the
-  // other (to[v * 16 + p]), columns of B side by side (to[p * 16 + v]): `side_by_side`.
+  // Packs `count` whole tiles, of the same terms and of vectors that follow each other, into `to`
+  // (64-byte aligned) and every `next` words after it. Vector v's term k is from[v * ld + k] if
+  // `terms_contiguous`, else from[k * ld + v]. Rows of A lie one after the other (to[v * 16 + p]),
+  // columns of B side by side (to[p * 16 + v]): `side_by_side`.
   void (*pack)(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side_by_side,
-               std::uint32_t* to);
+               std::int64_t count, std::uint32_t* to, std::ptrdiff_t next);
 
   // c[m,n] (+)= A·B for m, n <= 32, over `tiles` tiles of terms. A's second 16 rows and B's second
   // 16 columns begin `a_next` and `b_next` words later.

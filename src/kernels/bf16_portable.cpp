@@ -48,8 +48,8 @@ void turn(const std::uint32_t* from, std::uint32_t* to) {
   }
 }
 
-void pack(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side_by_side,
-          std::uint32_t* to) {
+void pack_tile(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side_by_side,
+               std::uint32_t* to) {
   // Terms that are contiguous give pairs of a vector; terms at a stride give a pair of all vectors.
   const bool as_they_come = terms_contiguous != side_by_side;
   HWY_ALIGN std::uint32_t buffer[kBf16TileWords];
@@ -68,6 +68,14 @@ void pack(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side
     }
   }
   if (!as_they_come) turn(buffer, to);
+}
+
+void pack(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side_by_side,
+          std::int64_t count, std::uint32_t* to, std::ptrdiff_t next) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    pack_tile(from + i * kBf16Vectors * (terms_contiguous ? ld : 1), ld, terms_contiguous,
+              side_by_side, to + i * next);
+  }
 }
 
 // kRows rows of C by 16 columns.

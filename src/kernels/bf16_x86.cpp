@@ -58,18 +58,38 @@ void turn(__m512i* r) {
   for (int i = 0; i < 16; ++i) r[i] = t[i];
 }
 
-void pack(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side_by_side,
-          std::uint32_t* to) {
+void pack_contiguous(const float* from, std::ptrdiff_t ld, bool side_by_side, std::uint32_t* to) {
   __m512i r[16];
-  if (terms_contiguous) {
-    for (int v = 0; v < 16; ++v, from += ld)
-      r[v] = converted(_mm512_loadu_ps(from), _mm512_loadu_ps(from + 16));
-  } else {
-    for (int p = 0; p < 16; ++p, from += 2 * ld)
-      r[p] = interleaved(_mm512_loadu_ps(from), _mm512_loadu_ps(from + ld));
-  }
-  if (terms_contiguous == side_by_side) turn(r);
+  for (int v = 0; v < 16; ++v, from += ld)
+    r[v] = converted(_mm512_loadu_ps(from), _mm512_loadu_ps(from + 16));
+  if (side_by_side) turn(r);
   for (int i = 0; i < 16; ++i) _mm512_store_si512(to + 16 * i, r[i]);
+}
+
+void turn_tile(std::uint32_t* tile) {
+  __m512i r[16];
+  for (int i = 0; i < 16; ++i) r[i] = _mm512_load_si512(tile + 16 * i);
+  turn(r);
+  for (int i = 0; i < 16; ++i) _mm512_store_si512(tile + 16 * i, r[i]);
+}
+
+void pack(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side_by_side,
+          std::int64_t count, std::uint32_t* to, std::ptrdiff_t next) {
+  if (terms_contiguous) {
+    for (std::int64_t i = 0; i < count; ++i)
+      pack_contiguous(from + i * kBf16Vectors * ld, ld, side_by_side, to + i * next);
+    return;
+  }
+  // Along the rows: terms are often whole pages apart.
+  for (std::int64_t p = 0; p < kPairs; ++p, from += 2 * ld) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float* pair = from + i * kBf16Vectors;
+      _mm512_store_si512(to + i * next + p * kBf16Vectors,
+                         interleaved(_mm512_loadu_ps(pair), _mm512_loadu_ps(pair + ld)));
+    }
+  }
+  if (side_by_side) return;
+  for (std::int64_t i = 0; i < count; ++i) turn_tile(to + i * next);
 }
 
 void nothing() {}

@@ -88,20 +88,21 @@ void BodyPlanner::list_alive() {
   }
 }
 
-// "outer loss/layers.0 bar" -> "outer loss bar": the first part of the path, and whether it is of
-// the backward pass.
-std::string BodyPlanner::phase_at(std::int32_t time) const {
-  if (time >= end_) return "";
-  const std::int32_t node = order_[static_cast<std::size_t>(time)];
-  const std::string& label = g_.nodes[static_cast<std::size_t>(node)].label;
+std::string phase_of(const std::string& label) {
   constexpr std::string_view kBar = " bar";
   std::string phase = label.substr(0, label.find('/'));
   if (label.ends_with(kBar) && !phase.ends_with(kBar)) phase += kBar;
   return phase;
 }
 
+std::string BodyPlanner::phase_at(std::int32_t time) const {
+  if (time >= end_) return "";
+  const std::int32_t node = order_[static_cast<std::size_t>(time)];
+  return phase_of(g_.nodes[static_cast<std::size_t>(node)].label);
+}
+
 void BodyPlanner::list_phases() {
-  const auto phase_of = [&](const std::string& name) -> Phase& {
+  const auto phase_named = [&](const std::string& name) -> Phase& {
     auto& phases = body_->phases;
     const auto found = std::ranges::find(phases, name, &Phase::name);
     return found != phases.end() ? *found : phases.emplace_back(Phase{.name = name});
@@ -115,21 +116,22 @@ void BodyPlanner::list_phases() {
     if (loop && name.empty()) {  // the loop over tasks: its phases are those of its body
       const std::int64_t inside = loop->workspace_stride * loop->threads;
       for (const Phase& phase : loop->body->phases) {
-        Phase& own = phase_of(phase.name);
+        Phase& own = phase_named(phase.name);
         own.peak_bytes =
             std::max(own.peak_bytes, bytes - inside + loop->threads * phase.peak_bytes);
         own.kept_bytes += loop->threads * phase.kept_bytes;
       }
       continue;
     }
-    Phase& own = phase_of(name);
+    Phase& own = phase_named(name);
     own.peak_bytes = std::max(own.peak_bytes, bytes);
   }
   for (std::size_t s = 0; s < storages_.size(); ++s) {
     const Storage& storage = storages_[s];
     if (pinned_[s] >= 0 || storage.start >= end_ || storage.end >= end_) continue;
     const std::string made = phase_at(storage.start), read = phase_at(storage.end);
-    if (!made.empty() && !read.empty() && made != read) phase_of(made).kept_bytes += storage.bytes;
+    if (!made.empty() && !read.empty() && made != read)
+      phase_named(made).kept_bytes += storage.bytes;
   }
 }
 

@@ -21,4 +21,8 @@ struct PlanOptions {
 BodyPtr plan_body(const GraphPtr& graph, const std::vector<InputContract>& inputs,
                   const std::vector<OutputContract>& outputs, const PlanOptions& options);
 
+// The phase (body.h) of a node by its label: the first part of the path, and whether it is of the
+// backward pass. "outer loss/layers.0 bar" -> "outer loss bar".
+std::string phase_of(const std::string& label);
+
 }  // namespace mixflow

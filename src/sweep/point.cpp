@@ -185,6 +185,7 @@ std::string to_line(const Point& point) {
       {"id", point.id},
       {"settings", point.settings},
       {"threads", point.threads},
+      {"bf16", point.bf16},
       {"own_threads", point.own_threads},
       {"meta_steps", point.meta_steps},
       {"static_bytes", point.static_bytes},
@@ -205,6 +206,7 @@ Point parse_point(const std::string& line) {
     point.settings = json.at("settings");
     point.config = json.at("config");
     point.threads = json.at("threads");
+    point.bf16 = json.at("bf16");
     point.own_threads = json.at("own_threads");
     point.meta_steps = json.at("meta_steps");
     point.static_bytes = json.at("static_bytes");
@@ -250,6 +252,7 @@ ResolvedSweep resolve_points(const SweepSpec& spec, int threads) {
     }
     point.config = dump_config(configs[i]);
     point.threads = configs[i].threads;
+    point.bf16 = configs[i].precision == Precision::bf16;
     point.own_threads = own_threads[i] != 0;
     point.meta_steps = configs[i].meta.steps;
     plans.note(configs[i]);

@@ -16,6 +16,7 @@ struct Point {
   nlohmann::ordered_json settings;  // key path -> value, of the axes
   std::string config;               // resolved, as YAML; paths are absolute
   int threads = 1;
+  bool bf16 = false;         // its products are in bf16
   bool own_threads = false;  // the config says how many, not the sweep
   std::int64_t meta_steps = 0;
   std::int64_t static_bytes = 0, dynamic_bytes = 0;  // planned, of one meta-step

@@ -134,19 +134,6 @@ std::string order_text(const BenchReport& report) {
              : ", one combination after the other (together they exceed the memory limit)";
 }
 
-// As RFC 4180 has it.
-std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
-}
-
-std::string csv_line(std::vector<std::string> cells) {
-  for (std::string& cell : cells) cell = csv_cell(cell);
-  return join(cells, ",") + "\n";
-}
-
 }  // namespace
 
 double BenchRow::median_s() const {
@@ -212,7 +199,7 @@ std::string to_csv(const BenchReport& report) {
         "arena_peak_bytes", "rss_bytes", "flop", "model_flop", "matmul_gflops"}) {
     names.emplace_back(name);
   }
-  std::string text = csv_line(names);
+  std::string text = csv_line(names) + "\n";
   for (const BenchRow& row : report.rows) {
     for (std::size_t rep = 0; rep < row.step_s.size(); ++rep) {
       std::vector<std::string> cells;
@@ -227,7 +214,7 @@ std::string to_csv(const BenchReport& report) {
         cells.push_back(std::to_string(number));
       }
       cells.push_back(number_text(matmul_peak(row.plan.threads, row.plan.bf16)));
-      text += csv_line(cells);
+      text += csv_line(cells) + "\n";
     }
   }
   return text;

@@ -3,6 +3,16 @@
 #include <algorithm>
 
 namespace mixflow {
+namespace {
+
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+
+}  // namespace
 
 std::string aligned_table(const std::vector<std::vector<std::string>>& rows, std::size_t left) {
   if (rows.empty()) return {};
@@ -25,6 +35,12 @@ std::string aligned_table(const std::vector<std::vector<std::string>>& rows, std
     text += line + "\n";
   }
   return text;
+}
+
+std::string csv_line(const std::vector<std::string>& cells) {
+  std::string line;
+  for (std::size_t c = 0; c < cells.size(); ++c) line += (c > 0 ? "," : "") + csv_cell(cells[c]);
+  return line;
 }
 
 }  // namespace mixflow

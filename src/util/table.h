@@ -1,4 +1,4 @@
-// Tables for people: columns aligned by spaces.
+// Tables: for people, columns aligned by spaces; for programs, CSV.
 #pragma once
 
 #include <string>
@@ -10,5 +10,9 @@ namespace mixflow {
 // cells than the first row, its last cell (a remark) begin at the left; the others end at the
 // right. The first row is the header and sets the number of columns.
 std::string aligned_table(const std::vector<std::vector<std::string>>& rows, std::size_t left);
+
+// One line of CSV without its end: cells with commas, quotes or line ends are quoted, as RFC 4180
+// has it.
+std::string csv_line(const std::vector<std::string>& cells);
 
 }  // namespace mixflow

@@ -5,7 +5,7 @@ using namespace mixflow;
 
 namespace {
 
-const Args kSubcommands = {"train", "plan", "sweep", "check", "grad", "graph", "info"};
+const Args kSubcommands = {"train", "plan", "sweep", "check", "grad", "report", "graph", "info"};
 
 // One message, of one line, and nothing on stdout.
 void check_refused(const Args& args, const std::string& message) {
@@ -42,7 +42,8 @@ TEST_CASE("the help of every subcommand has an example that names it") {
 }
 
 TEST_CASE("a wrong command line is refused with one message that names the way out") {
-  const std::string known = " (subcommands: train, plan, bench, sweep, check, grad, graph, info)";
+  const std::string known =
+      " (subcommands: train, plan, bench, sweep, check, grad, report, graph, info)";
   check_refused({}, "expected a subcommand" + known);
   check_refused({"nope"}, "unknown subcommand nope" + known);
   check_refused({"trian", "x.yaml"}, "unknown subcommand trian, did you mean train?" + known);

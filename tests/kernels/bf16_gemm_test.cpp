@@ -50,8 +50,10 @@ TEST_CASE("Packing rounds every value to the nearest bf16 and puts it in its pla
   for (const Bf16Kernels* kernels : all_bf16_kernels()) {
     CAPTURE(kernels->name);
     for (const bool terms_contiguous : {false, true}) {
-      const std::int64_t rows = terms_contiguous ? kBf16Vectors : kBf16Terms;
-      const std::int64_t ld = (terms_contiguous ? kBf16Terms : kBf16Vectors) + 3;
+      constexpr std::int64_t kCount = 3, kNext = kBf16TileWords + 48;
+      constexpr std::int64_t kVectors = kCount * kBf16Vectors;
+      const std::int64_t rows = terms_contiguous ? kVectors : kBf16Terms;
+      const std::int64_t ld = (terms_contiguous ? kBf16Terms : kVectors) + 3;
       std::vector<float> from = draw(rows * ld, rng);
       // Ties to either side, what carries into the exponent, and what is not finite.
       const float special[] = {1.00390625F,     1.01171875F,
@@ -61,16 +63,18 @@ TEST_CASE("Packing rounds every value to the nearest bf16 and puts it in its pla
                                -std::nanf("1"), std::bit_cast<float>(0x7F800001U)};
       std::copy(std::begin(special), std::end(special), from.begin());
       for (const bool side_by_side : {false, true}) {
-        Guarded to(kBf16TileWords * 4);
-        kernels->pack(from.data(), ld, terms_contiguous, side_by_side, to.as<std::uint32_t>());
+        Guarded to(((kCount - 1) * kNext + kBf16TileWords) * 4);
+        kernels->pack(from.data(), ld, terms_contiguous, side_by_side, kCount,
+                      to.as<std::uint32_t>(), kNext);
         CHECK(to.intact());
         int wrong = 0;
-        for (std::int64_t v = 0; v < kBf16Vectors; ++v) {
+        for (std::int64_t v = 0; v < kVectors; ++v) {
+          const std::uint32_t* tile = to.as<std::uint32_t>() + v / kBf16Vectors * kNext;
+          const std::int64_t place = v % kBf16Vectors;
           for (std::int64_t k = 0; k < kBf16Terms; ++k) {
             const std::int64_t pair = k / 2;
             const std::uint32_t word =
-                to.as<std::uint32_t>()[side_by_side ? pair * kBf16Vectors + v
-                                                    : v * (kBf16Terms / 2) + pair];
+                tile[side_by_side ? pair * kBf16Vectors + place : place * (kBf16Terms / 2) + pair];
             const std::uint32_t found = k % 2 == 0 ? word & 0xFFFFU : word >> 16;
             const float x =
                 from[static_cast<std::size_t>(terms_contiguous ? v * ld + k : k * ld + v)];

@@ -1,0 +1,173 @@
+#include "report/find_runs.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "kernels/cpu.h"
+#include "report/read_run.h"
+#include "util/error.h"
+#include "util/file.h"
+#include "util/parallel.h"
+#include "util/text.h"
+
+namespace mixflow {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+struct Found {
+  std::vector<fs::path> runs, rows, sweeps;
+};
+
+bool is_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
+// A run directory is not searched any further. Directories that may not be read are passed over, as
+// the shell's ** does.
+void search(const fs::path& directory, Found& found) {
+  if (is_file(directory / "config.yaml")) {
+    found.runs.push_back(directory);
+    return;
+  }
+  if (is_file(directory / "points.jsonl")) found.sweeps.push_back(directory);
+  std::error_code ignored;
+  std::vector<fs::path> below;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored)) {
+    if (entry.is_directory(ignored) && !entry.is_symlink(ignored)) {
+      below.push_back(entry.path());
+    } else if (entry.path().extension() == ".json") {
+      found.rows.push_back(entry.path());
+    }
+  }
+  std::ranges::sort(below);
+  for (const fs::path& path : below) search(path, found);
+}
+
+std::string text_at(const Json& json, const char* key) {
+  const auto value = json.find(key);
+  return value != json.end() && value->is_string() ? value->get<std::string>() : "";
+}
+
+std::vector<Json> whole_lines(const fs::path& path) {
+  std::vector<Json> lines;
+  if (!is_file(path)) return lines;
+  std::istringstream text(read_text(path));
+  for (std::string line; std::getline(text, line);) {
+    Json json = Json::parse(line, nullptr, false);
+    if (json.is_object()) lines.push_back(std::move(json));
+  }
+  return lines;
+}
+
+// The ledger's last word about a point.
+struct PointWord {
+  std::string state, reason;
+};
+
+std::map<std::string, PointWord> ledger_of(const fs::path& sweep) {
+  std::map<std::string, PointWord> words;
+  for (const Json& line : whole_lines(sweep / "ledger.jsonl")) {
+    words[text_at(line, "point")] = {text_at(line, "state"), text_at(line, "reason")};
+  }
+  return words;
+}
+
+// Of a point without a summary.
+void apply(const PointWord& word, RunRecord& record) {
+  if (word.state == "failed") {
+    record.state = RunState::failed;
+    record.note = word.reason.empty() ? record.note : word.reason;
+  } else if (word.state == "running") {
+    record.note = "running; " + record.note;
+  } else if (word.state == "skipped") {
+    record.note = "skipped: " + word.reason;
+  }
+}
+
+// What a sweep knows of points that left no summary, those without a directory among them.
+void add_sweep(const fs::path& sweep, std::vector<RunRecord>& records) {
+  const std::map<std::string, PointWord> words = ledger_of(sweep);
+  const auto look_up = [&](const std::string& point, RunRecord& record) {
+    if (const auto word = words.find(point); word != words.end()) apply(word->second, record);
+  };
+  std::set<std::string> known;
+  for (RunRecord& record : records) {
+    if (record.directory.parent_path() != sweep / "points") continue;
+    const std::string point = record.directory.filename().string();
+    known.insert(point);
+    if (record.state == RunState::unfinished) look_up(point, record);
+  }
+  for (const Json& line : whole_lines(sweep / "points.jsonl")) {
+    const std::string point = text_at(line, "id");
+    if (point.empty() || !known.insert(point).second) continue;
+    records.push_back({.name = (sweep / "points" / point).string(),
+                       .state = RunState::unfinished,
+                       .note = "not started"});
+    look_up(point, records.back());
+  }
+}
+
+std::vector<RunRecord> read_all(const Found& found) {
+  std::vector<RunRecord> records(found.runs.size());
+  parallel_for(records.size(), usable_cores(), [&](std::size_t i) {
+    records[i] = read_run(found.runs[i], found.runs[i].string());
+  });
+  for (const fs::path& sweep : found.sweeps) add_sweep(sweep, records);
+  for (const fs::path& file : found.rows) {
+    std::ranges::move(read_rows(file).records, std::back_inserter(records));
+  }
+  return records;
+}
+
+std::vector<RunRecord> read_file_argument(const std::string& path) {
+  ResultRows rows = read_rows(path);
+  if (!rows.is_result) {
+    throw UserError(
+        path +
+        ": expected a run directory, a directory of runs, or what `mixflow bench --json` "
+        "or `plan --json` printed");
+  }
+  return std::move(rows.records);
+}
+
+}  // namespace
+
+std::vector<RunRecord> find_runs(const std::vector<std::string>& paths) {
+  std::vector<RunRecord> all;
+  std::set<std::string> seen;
+  for (const std::string& path : paths) {
+    std::error_code ignored;
+    std::vector<RunRecord> records;
+    if (fs::is_directory(path, ignored)) {
+      Found found;
+      const fs::path directory = fs::path(path).lexically_normal();
+      search(directory.has_filename() ? directory : directory.parent_path(), found);
+      std::ranges::sort(found.rows);
+      records = read_all(found);
+    } else if (fs::exists(path, ignored)) {
+      records = read_file_argument(path);
+    } else {
+      throw UserError(path + ": no such file or directory");
+    }
+    if (records.empty()) {
+      throw UserError(path +
+                      ": no results below it: expected directories that `mixflow train --out` or "
+                      "`sweep` wrote, or .json files from `bench --json` or `plan --json`");
+    }
+    for (RunRecord& record : records) {
+      const fs::path identity = record.directory.empty() ? fs::path(record.name) : record.directory;
+      const std::string real = fs::weakly_canonical(identity, ignored).string();
+      if (seen.insert(real).second) all.push_back(std::move(record));
+    }
+  }
+  return all;
+}
+
+}  // namespace mixflow

@@ -1,0 +1,55 @@
+#include "report/timeline.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+#include "config/load.h"
+#include "runs.h"
+#include "train/baseline.h"
+#include "train/stage_run.h"
+
+using namespace mixflow;
+
+TEST_CASE("the timeline's peak is within a tenth of the planned dynamic bytes, phases included") {
+  for (const char* mode : {"mixed", "reverse"}) {
+    Config config = load_config(std::string(MIXFLOW_SOURCE_DIR) + "/configs/quickstart.yaml",
+                                std::vector<std::string>{"gradient.mode=" + std::string(mode),
+                                                         "meta.batch=1", "threads=1"});
+    const auto source = make_source(config);
+    const Experiment experiment =
+        build_experiment(config, *source, compute_type(config), {.train = true});
+    const ProgramPtr program = compile_stage(experiment.train, {.threads = 1});
+    const std::vector<TimelineSpan> spans = timeline_of(*program);
+    CHECK(spans.size() <= 400);
+    const auto peak = std::ranges::max(spans, {}, &TimelineSpan::alive_bytes).alive_bytes;
+    CHECK(peak <= program->dynamic_bytes);
+    CHECK(static_cast<double>(peak) > 0.9 * static_cast<double>(program->dynamic_bytes));
+    // One task: nothing is left out, so the FLOPs are those of the plan.
+    double flop = 0;
+    std::set<std::string> phases;
+    for (const TimelineSpan& span : spans) {
+      flop += span.flop;
+      phases.insert(span.phase);
+    }
+    CHECK(flop == doctest::Approx(static_cast<double>(program->flop)));
+    CHECK(phases.contains("unroll"));
+    CHECK(phases.contains("unroll bar"));
+    CHECK(phases.contains("meta update"));
+  }
+}
+
+TEST_CASE("a run whose data are gone has a notice instead of a timeline") {
+  const TemporaryDirectory directory;
+  write_run(directory.path / "a",
+            finished("data: {kind: tokens, path: none.npy}\nmodel: {kind: transformer, vocab: 8, "
+                     "d_model: 8, ffw: 8, heads: 1, kv_size: 8, layers: 1}\nmeta: {parameters: "
+                     "[{kind: init}]}\ngradient: {mode: mixed}\n",
+                     1, 1));
+  const Timelines all = timelines(run_set(directory.path));
+  CHECK(all.plots.empty());
+  REQUIRE(all.notices.size() == 1);
+  CHECK(all.notices[0].starts_with("No memory timeline of " + directory / "a"));
+}
