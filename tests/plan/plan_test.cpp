@@ -194,7 +194,8 @@ TEST_CASE("The last iteration has a body of its own where that saves products") 
   }
   CHECK(plan_products(0, false)->flop == 0);
   // The last c of an unroll is elementwise: its kernel skips what nobody reads.
-  for (const Instr& instr : compile(unroll_gradient(5, 8), {}, {})->body->instrs) {
+  const ProgramPtr unroll = compile(unroll_gradient(5, 8), {}, {});
+  for (const Instr& instr : unroll->body->instrs) {
     if (instr.loop) CHECK(instr.loop->last == instr.loop->body);
   }
 }
