@@ -2,6 +2,9 @@
 
 #if defined(__x86_64__)
 
+// GCC 12 takes the intrinsics' undefined registers for mistakes.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <asm/prctl.h>
 #include <cpuid.h>
 #include <immintrin.h>
@@ -10,8 +13,6 @@
 
 #include <algorithm>
 
-// GCC 12 takes the intrinsics' undefined registers for mistakes.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16")
 

@@ -189,13 +189,4 @@ std::optional<double> number_of(std::string_view text) {
   return number;
 }
 
-std::vector<std::string> short_names(const std::vector<std::string>& keys) {
-  std::map<std::string, int> count;
-  const auto last = [](const std::string& key) { return key.substr(key.rfind('.') + 1); };
-  for (const std::string& key : keys) ++count[last(key)];
-  std::vector<std::string> names;
-  for (const std::string& key : keys) names.push_back(count[last(key)] == 1 ? last(key) : key);
-  return names;
-}
-
 }  // namespace mixflow

@@ -71,7 +71,4 @@ std::string nearest_names(std::string_view word, const std::vector<std::string>&
 // The whole of `text` as a number.
 std::optional<double> number_of(std::string_view text);
 
-// The last part of each axis's path, or the whole where two would be the same.
-std::vector<std::string> short_names(const std::vector<std::string>& keys);
-
 }  // namespace mixflow

@@ -24,7 +24,4 @@ using BaseValue = std::function<Operand(const std::string& key)>;
 // more than kMostCombinations, a condition that is none, or none left.
 Combinations expand(const SweepSpec& spec, const BaseValue& base_value);
 
-// Short and unique names of keys: as many last parts of each path as tell it from the others.
-std::vector<std::string> short_names(const std::vector<std::string>& keys);
-
 }  // namespace mixflow

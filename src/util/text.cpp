@@ -147,4 +147,23 @@ std::optional<std::size_t> first_invalid_utf8(std::string_view text) {
   return std::nullopt;
 }
 
+std::vector<std::string> short_names(const std::vector<std::string>& keys) {
+  const auto last_parts = [](const std::string& key, std::size_t parts) {
+    std::size_t at = key.size();
+    for (; parts > 0 && at != std::string::npos && at > 0; --parts) at = key.rfind('.', at - 1);
+    return parts > 0 || at == std::string::npos ? key : key.substr(at + 1);
+  };
+  std::vector<std::string> names;
+  for (const std::string& key : keys) {
+    std::string name;
+    for (std::size_t parts = 1; name != key; ++parts) {
+      name = last_parts(key, parts);
+      const auto same = [&](const std::string& other) { return last_parts(other, parts) == name; };
+      if (std::ranges::count_if(keys, same) == 1) break;
+    }
+    names.push_back(name);
+  }
+  return names;
+}
+
 }  // namespace mixflow

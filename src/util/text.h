@@ -35,4 +35,7 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
 // Offset of the first byte that is not part of a well-formed UTF-8 character.
 std::optional<std::size_t> first_invalid_utf8(std::string_view text);
 
+// Of each key path the last parts that no other of the paths ends in: "lr" for inner.optimizer.lr.
+std::vector<std::string> short_names(const std::vector<std::string>& keys);
+
 }  // namespace mixflow

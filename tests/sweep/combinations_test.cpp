@@ -96,12 +96,6 @@ TEST_CASE("more samples, other axes and another order leave random draws as they
   CHECK(points("random:\n  samples: 3\n  seed: 2\n" + a) != few);
 }
 
-TEST_CASE("short names are as many last parts as tell keys apart") {
-  CHECK(short_names({"inner.steps", "inner.optimizer.lr", "meta.optimizer.lr", "seed"}) ==
-        Texts{"steps", "inner.optimizer.lr", "meta.optimizer.lr", "seed"});
-  CHECK(short_names({"x", "a.x"}) == Texts{"x", "a.x"});
-}
-
 TEST_CASE("a sweep's text says the same however the file was written") {
   const std::string once = spec_text(spec_of("name: s\ngrid: {a: [1, 'x y']}\nwhen: a != 2\n"));
   CHECK(spec_text(spec_of("name: s\nwhen: [a != 2]\ngrid:\n  a:\n  - 1\n  - x y\n")) == once);

@@ -83,3 +83,9 @@ TEST_CASE("first_invalid_utf8 accepts exactly the well-formed characters") {
   CHECK(first_invalid_utf8("x\xe2\x82") == 1);         // cut short
   CHECK(first_invalid_utf8("\x80") == 0);              // continuation alone
 }
+
+TEST_CASE("short names are as many last parts as tell keys apart") {
+  CHECK(short_names({"inner.steps", "inner.optimizer.lr", "meta.optimizer.lr", "seed"}) ==
+        std::vector<std::string>{"steps", "inner.optimizer.lr", "meta.optimizer.lr", "seed"});
+  CHECK(short_names({"x", "a.x"}) == std::vector<std::string>{"x", "a.x"});
+}
