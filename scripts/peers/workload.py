@@ -78,6 +78,10 @@ class Workload:
     def compare(self, gradient, prefix=""):
         """Of a meta-gradient {name: array} with mixflow's in float32: the cosine, and the norm of the difference over the
         norm of mixflow's. `prefix`: of the file's names, which the gradient's leave out."""
+        missing = {name for name in self.index if name.startswith(prefix or "meta_grad.")}
+        missing -= {prefix + name for name in gradient}
+        if missing:
+            raise SystemExit(f"the gradient lacks {sorted(missing)[0]}, which mixflow's has")
         dot, own, theirs, apart = np.zeros(4)
         for name, value in gradient.items():
             a = np.asarray(value, np.float64).ravel()

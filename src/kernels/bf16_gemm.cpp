@@ -38,6 +38,7 @@ struct Team {
 #pragma omp barrier
     }
   }
+  std::int64_t longest_share(std::int64_t n) const { return (n + threads - 1) / threads; }
   // This thread's part of n items.
   std::pair<std::int64_t, std::int64_t> share(std::int64_t n) const {
     return {n * thread / threads, n * (thread + 1) / threads};
@@ -168,8 +169,7 @@ class Bf16Gemm final : public Kernel {
     team.wait();
   }
 
-  // Panels of 16 vectors, each of tiles of terms; an odd last panel is followed by one that is
-  // never read for its values.
+  // Panels of 16 vectors, each of tiles of terms; there is room for an even number of them.
   void pack(const Matrix& matrix, std::int64_t vector, std::int64_t vectors, const Chunk& chunk,
             bool side_by_side, std::uint32_t* to, Team team) const {
     const std::int64_t tiles = up(chunk.terms, kBf16Terms) / kBf16Terms;
@@ -222,22 +222,17 @@ class Bf16Gemm final : public Kernel {
     const std::int64_t panel = tiles * kBf16TileWords;
     const std::int64_t down = up(rows, kBf16Block) / kBf16Block;
     const std::int64_t across = up(columns, kBf16Block) / kBf16Block;
-    // By rows where there are enough: those of A that a thread has packed, and those of C that it
-    // goes on with.
-    const bool by_rows = down % team.threads == 0 || down >= 8 * team.threads;
-    const std::int64_t all = down * across;
-    const auto [first, last] = by_rows ? std::pair(down * team.thread / team.threads * across,
-                                                   down * (team.thread + 1) / team.threads * across)
-                                       : team.share(all);
-    if (first == last) return;
-    const std::int64_t high = by_rows ? (last - first) / across : down;
-    const std::int64_t top = by_rows ? first / across : 0;
+    // Best by rows: those of A that a thread has packed, and those of C that it goes on with.
+    const bool by_rows = team.longest_share(down) * across <= team.longest_share(across) * down;
+    const auto [top, bottom] = by_rows ? team.share(down) : std::pair(std::int64_t{0}, down);
+    const auto [left, right] = by_rows ? std::pair(std::int64_t{0}, across) : team.share(across);
     kernels_.begin();
-    for (std::int64_t item = by_rows ? 0 : first; item < (by_rows ? last - first : last); ++item) {
-      const std::int64_t i = (top + item % high) * kBf16Block, j = item / high * kBf16Block;
-      kernels_.block(a + i / kBf16Vectors * panel, panel, b + j / kBf16Vectors * panel, panel,
-                     tiles, std::min(kBf16Block, rows - i), std::min(kBf16Block, columns - j),
-                     c + i * problem_.n + j, problem_.n, add);
+    for (std::int64_t j = left * kBf16Block; j < right * kBf16Block; j += kBf16Block) {
+      for (std::int64_t i = top * kBf16Block; i < bottom * kBf16Block; i += kBf16Block) {
+        kernels_.block(a + i / kBf16Vectors * panel, panel, b + j / kBf16Vectors * panel, panel,
+                       tiles, std::min(kBf16Block, rows - i), std::min(kBf16Block, columns - j),
+                       c + i * problem_.n + j, problem_.n, add);
+      }
     }
     kernels_.end();
   }

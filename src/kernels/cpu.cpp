@@ -207,7 +207,7 @@ CpuInfo cpu_info() {
 
 namespace {
 
-// Blocks of one result on every thread, of operands in its second-level cache.
+// Blocks of one result on every thread, of packed operands of 512 KiB each.
 double measure_bf16_gflops(int threads) {
   constexpr std::int64_t kSize = 512;
   constexpr std::int64_t kTiles = kSize / kBf16Terms;
@@ -215,8 +215,10 @@ double measure_bf16_gflops(int threads) {
   const Bf16Kernels& kernels = bf16_kernels();
   constexpr std::int64_t kStride = kSize + 16;
   double seconds = 0;
-#pragma omp parallel num_threads(threads) reduction(max : seconds)
+  int team = 0;  // there may be fewer threads than asked for
+#pragma omp parallel num_threads(threads) reduction(max : seconds) reduction(+ : team)
   {
+    team = 1;
     constexpr std::size_t kWords = std::size_t{kSize} * kSize / 2;
     constexpr std::size_t kLine = 16;                                  // words
     std::vector<std::uint32_t> store(2 * kWords + kLine, 0x3F803F80);  // ones
@@ -237,7 +239,7 @@ double measure_bf16_gflops(int threads) {
       kernels.end();
     });
   }
-  return 2.0 * kSize * kSize * kSize * threads / seconds * 1e-9;
+  return 2.0 * kSize * kSize * kSize * team / seconds * 1e-9;
 }
 
 }  // namespace

@@ -36,9 +36,9 @@ struct CpuInfo {
   std::int64_t l1_bytes = 0;  // data, per core; 0: unknown
   std::int64_t l2_bytes = 0;
   std::int64_t l3_bytes = 0;
-  std::string kernels;  // Highway's name of the instruction set that our kernels use
+  std::string kernels;       // Highway's name of the instruction set that our kernels use
   std::string bf16_kernels;  // amx_bf16, avx512_bf16 or portable
-  std::string onednn;   // its version
+  std::string onednn;        // its version
 };
 CpuInfo cpu_info();
 

@@ -10,6 +10,7 @@
 
 namespace mixflow {
 
+// One product; all sizes are in floats.
 struct GemmFactors {
   std::int64_t k;
   bool trans_a, trans_b;

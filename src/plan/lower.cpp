@@ -161,7 +161,8 @@ std::shared_ptr<const Kernel> lower_node(const Graph& graph, const Node& node, i
                                              node.attrs);
   }
   MIXFLOW_CHECK(node.op->lower, "no lowering for op " + std::string(node.op->name));
-  return node.op->lower({.in = in, .out = out, .attrs = node.attrs, .threads = threads, .bf16 = bf16});
+  return node.op->lower(
+      {.in = in, .out = out, .attrs = node.attrs, .threads = threads, .bf16 = bf16});
 }
 
 Cost cost_of(const Graph& graph, const Node& node) {
