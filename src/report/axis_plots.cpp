@@ -216,7 +216,7 @@ std::map<std::string, std::vector<double>> ratios_to_planned_reverse(const RunSe
   for (std::size_t run = 0; run < runs.size(); ++run) {
     const auto own = runs.run(run).value("dynamic_bytes");
     const auto reverse = runs.run(run).value("reverse_dynamic_bytes");
-    if (own && reverse && *reverse > 0) {
+    if (own && std::isfinite(*own) && reverse && *reverse > 0) {
       of[static_cast<std::size_t>(runs.configuration(run))].push_back(*own / *reverse);
     }
   }

@@ -163,6 +163,7 @@ std::vector<Plot> curve_plots(const RunSet& runs) {
       if (!bands) line.low = line.high = {};
       if (line.x.size() > 1) plot.lines.push_back(std::move(line));
     }
+    drop_empty_lines(plot);
     if (plot.lines.empty()) continue;
     plot.x.label = "meta-step";
     plot.y.label = name;

@@ -1,0 +1,53 @@
+// Which plots a report makes of runs.
+#include "report/plots.h"
+
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+
+#include "report/gnuplot.h"
+#include "runs.h"
+
+using namespace mixflow;
+
+namespace {
+
+// With two points of each curve; the held-out ones are null.
+void write_diverged(const std::filesystem::path& directory) {
+  RunFiles files = finished(config_text("mixed", 2, 1), 1, 1000);
+  files.metrics = {R"({"step":1,"meta_loss":5})", R"({"step":2,"meta_loss":4})"};
+  for (const char* step : {"1", "2"}) {
+    files.evals.push_back(std::string(R"({"step":)") + step +
+                          R"(,"split":"test","points":[{"inner_steps":5,"loss":null}]})");
+  }
+  write_run(directory, files);
+}
+
+}  // namespace
+
+TEST_CASE("curves without a finite point are left out, and the others are drawn") {
+  const TemporaryDirectory directory;
+  write_diverged(directory.path / "a");
+  const std::vector<Plot> plots = curve_plots(run_set(directory.path));
+  REQUIRE(plots.size() == 1);
+  CHECK(plots[0].title == "meta_loss by meta-step");
+  CHECK(draw(plots)->size() == 1);
+}
+
+TEST_CASE("a gnuplot that fails costs the page its plots, not its tables") {
+  const TemporaryDirectory directory;
+  write_diverged(directory.path / "runs/a");
+  write_atomically(directory.path / "gnuplot", "#!/bin/sh\necho\necho no '<range>' >&2\nexit 1\n");
+  REQUIRE(::chmod((directory / "gnuplot").c_str(), 0700) == 0);
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", directory.path.c_str(), 1);
+  const Report report = make_report({.paths = {directory / "runs"}, .format = ReportFormat::html});
+  ::setenv("PATH", path.c_str(), 1);
+  REQUIRE(report.warnings.size() == 1);
+  CHECK(report.warnings[0] == "The plots are missing: gnuplot failed: no <range>");
+  CHECK(report.text.find(
+            "<strong>The plots are missing: gnuplot failed: no &lt;range&gt;.</strong>") !=
+        std::string::npos);
+  CHECK(report.text.find("<table") != std::string::npos);
+}
