@@ -189,16 +189,12 @@ std::map<std::string, std::vector<double>> ratios_to(const RunSet& runs, const V
   std::map<std::string, std::vector<double>> ratios;
   for (const auto& row : table.cells[0]) {
     for (std::size_t c = 0; c < row.size(); ++c) {
+      if (row[c].is_baseline || !row[c].ratio || !std::isfinite(*row[c].ratio)) continue;
       std::string label;
-      bool is_baseline = true;
       for (std::size_t k = 0; k < table.col_keys.size(); ++k) {
-        const std::string& text = table.col_labels[c][k];
-        label += (k > 0 ? ", " : "") + table.col_keys[k] + "=" + text;
-        is_baseline = is_baseline && text == selection.baseline[k].second;
+        label += (k > 0 ? ", " : "") + table.col_keys[k] + "=" + table.col_labels[c][k];
       }
-      if (!is_baseline && row[c].ratio && std::isfinite(*row[c].ratio)) {
-        ratios[label].push_back(*row[c].ratio);
-      }
+      ratios[label].push_back(*row[c].ratio);
     }
   }
   return ratios;

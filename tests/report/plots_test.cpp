@@ -51,3 +51,20 @@ TEST_CASE("a gnuplot that fails costs the page its plots, not its tables") {
         std::string::npos);
   CHECK(report.text.find("<table") != std::string::npos);
 }
+
+TEST_CASE("the baseline has no curve of ratios to itself, however its number is written") {
+  const TemporaryDirectory directory;
+  for (const std::string x : {"1", "2", "3"}) {
+    for (const std::string steps : {"2", "10"}) {
+      write_run(directory.path / (x + "_" + steps),
+                finished("seed: 1\nx: " + x + "\ninner: {steps: " + steps + "}\n", 1,
+                         1000 * std::stol(steps)));
+    }
+  }
+  const ReportData data{.runs = run_set(directory.path)};
+  const std::vector<Plot> plots = ratio_plots(data, {.baseline = {"inner.steps=2.0"}});
+  REQUIRE(plots.size() == 2);  // dynamic_bytes, step_s
+  REQUIRE(plots[0].lines.size() == 1);
+  CHECK(plots[0].lines[0].label == "inner.steps=10, 3 configurations");
+  CHECK(plots[0].lines[0].y == std::vector<double>{5, 5, 5});
+}
