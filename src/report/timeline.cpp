@@ -168,7 +168,8 @@ Planned plan_timeline(const RunRecord& run, const std::string& mode,
   const std::unique_ptr<TaskSource> source = make_source(config);
   const Experiment experiment =
       build_experiment(config, *source, compute_type(config), {.train = true});
-  const ProgramPtr program = compile_stage(experiment.train, {.threads = threads_of(config)});
+  const ProgramPtr program =
+      compile_stage(experiment.train, plan_options(config, threads_of(config)));
   const std::vector<TimelineSpan> spans = timeline_of(*program);
   Plot plot = timeline_plot(spans, phases);
   const std::int64_t peak = std::ranges::max(spans, {}, &TimelineSpan::alive_bytes).alive_bytes;
