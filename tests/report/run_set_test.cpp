@@ -131,6 +131,21 @@ TEST_CASE("a sweep's ledger names failed points and those that were never starte
   CHECK(runs[3].note == "skipped: no room");
 }
 
+TEST_CASE("a ledger's last word is the sweep's: nothing of older attempts or after done") {
+  const TemporaryDirectory directory;
+  write_atomically(directory.path / "points.jsonl", "{\"id\": \"a\"}\n{\"id\": \"b\"}\n");
+  write_atomically(directory.path / "ledger.jsonl",
+                   "{\"point\": \"a\", \"state\": \"running\", \"attempt\": 2}\n"
+                   "{\"point\": \"a\", \"state\": \"failed\", \"attempt\": 1}\n"
+                   "{\"point\": \"b\", \"state\": \"done\", \"attempt\": 1}\n"
+                   "{\"point\": \"b\", \"state\": \"failed\", \"attempt\": 2}\n");
+  const std::vector<RunRecord> runs = find_runs({directory.path.string()});
+  REQUIRE(runs.size() == 2);
+  CHECK(runs[0].state == RunState::unfinished);
+  CHECK(runs[0].note.starts_with("running"));
+  CHECK(runs[1].state == RunState::unfinished);
+}
+
 TEST_CASE("paths without results are errors") {
   const TemporaryDirectory directory;
   CHECK(message_of<UserError>([&] {
