@@ -151,12 +151,11 @@ void show_reference(Plot& plot) {
   plot.y.high = high + margin;
 }
 
-Plot ratio_plot(const std::string& value, const std::string& baseline,
+// `note`: what is divided by what.
+Plot ratio_plot(const std::string& value, const std::string& baseline, const std::string& note,
                 std::map<std::string, std::vector<double>> ratios) {
   Plot plot{.title = value + " ÷ " + baseline + ", sorted",
-            .note =
-                "Every configuration over the one that differs in the baseline alone; medians "
-                "over seeds",
+            .note = note + "; medians over seeds",
             .x = {.label = "share of the configurations, %", .low = 0, .high = 100},
             .y = {.label = "ratio"},
             .reference = 1};
@@ -246,6 +245,7 @@ std::vector<Plot> ratio_plots(const ReportData& data, const ReportOptions& optio
   };
   if (options.baseline.empty() && !has_reverse(runs)) {
     add(ratio_plot("dynamic_bytes", "that planned for mode reverse",
+                   "Every configuration over its own plan in mode reverse",
                    ratios_to_planned_reverse(runs)));
     return plots;
   }
@@ -253,7 +253,9 @@ std::vector<Plot> ratio_plots(const ReportData& data, const ReportOptions& optio
   std::string name;
   for (const std::string& part : baseline) name += (name.empty() ? "" : ", ") + part;
   for (const ValueColumn& values : plotted_values(data, options)) {
-    add(ratio_plot(values.name, "that of " + name, ratios_to(runs, values, baseline)));
+    add(ratio_plot(values.name, "that of " + name,
+                   "Every configuration over the one that differs in the baseline alone",
+                   ratios_to(runs, values, baseline)));
   }
   return plots;
 }

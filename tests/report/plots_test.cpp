@@ -68,3 +68,16 @@ TEST_CASE("the baseline has no curve of ratios to itself, however its number is 
   CHECK(plots[0].lines[0].label == "inner.steps=10, 3 configurations");
   CHECK(plots[0].lines[0].y == std::vector<double>{5, 5, 5});
 }
+
+TEST_CASE("without runs in mode reverse, dynamic memory is compared with what they plan for it") {
+  const TemporaryDirectory directory;
+  for (const std::string x : {"1", "2", "3"}) {
+    write_run(directory.path / x, {.config = "seed: 1\nx: " + x + "\ngradient: {mode: mixed}\n",
+                                   .summary = R"({"interrupted": false, "dynamic_bytes": )" + x +
+                                              R"(, "reverse_dynamic_bytes": 4})"});
+  }
+  const std::vector<Plot> plots = ratio_plots({.runs = run_set(directory.path)}, {});
+  REQUIRE(plots.size() == 1);
+  CHECK(plots[0].note.starts_with("Every configuration over its own plan in mode reverse;"));
+  CHECK(plots[0].lines.at(0).y == std::vector<double>{0.25, 0.5, 0.75});
+}
