@@ -167,7 +167,8 @@ class WorkDirectory {
 // What gnuplot has printed, its lines and empty lines as words of one line.
 std::string messages(const WorkDirectory& directory) {
   std::string text;
-  for (const std::string_view line : split(read_text(directory / "messages"), '\n')) {
+  const std::string printed = read_text(directory / "messages");
+  for (const std::string_view line : split(printed, '\n')) {
     const std::size_t begin = line.find_first_not_of(" \t\r");
     if (begin == line.npos) continue;
     text += (text.empty() ? "" : " ") + std::string(line.substr(begin));
