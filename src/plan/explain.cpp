@@ -101,6 +101,25 @@ std::string BodyPlanner::phase_at(std::int32_t time) const {
   return phase_of(g_.nodes[static_cast<std::size_t>(node)].label);
 }
 
+namespace {
+
+// Of both bodies of a loop, whose iterations follow each other: the larger of their bytes.
+std::vector<Phase> phases_of(const LoopPlan& loop) {
+  std::vector<Phase> phases = loop.body->phases;
+  for (const Phase& phase : loop.last->phases) {
+    const auto found = std::ranges::find(phases, phase.name, &Phase::name);
+    if (found == phases.end()) {
+      phases.push_back(phase);
+      continue;
+    }
+    found->peak_bytes = std::max(found->peak_bytes, phase.peak_bytes);
+    found->kept_bytes = std::max(found->kept_bytes, phase.kept_bytes);
+  }
+  return phases;
+}
+
+}  // namespace
+
 void BodyPlanner::list_phases() {
   const auto phase_named = [&](const std::string& name) -> Phase& {
     auto& phases = body_->phases;
@@ -115,7 +134,7 @@ void BodyPlanner::list_phases() {
     const std::int64_t bytes = alive_bytes(time);
     if (loop && name.empty()) {  // the loop over tasks: its phases are those of its body
       const std::int64_t inside = loop->workspace_stride * loop->threads;
-      for (const Phase& phase : loop->body->phases) {
+      for (const Phase& phase : phases_of(*loop)) {
         Phase& own = phase_named(phase.name);
         own.peak_bytes =
             std::max(own.peak_bytes, bytes - inside + loop->threads * phase.peak_bytes);

@@ -151,12 +151,11 @@ void show_reference(Plot& plot) {
   plot.y.high = high + margin;
 }
 
-Plot ratio_plot(const std::string& value, const std::string& baseline,
+// `note`: what is divided by what.
+Plot ratio_plot(const std::string& value, const std::string& baseline, const std::string& note,
                 std::map<std::string, std::vector<double>> ratios) {
   Plot plot{.title = value + " ÷ " + baseline + ", sorted",
-            .note =
-                "Every configuration over the one that differs in the baseline alone; medians "
-                "over seeds",
+            .note = note + "; medians over seeds",
             .x = {.label = "share of the configurations, %", .low = 0, .high = 100},
             .y = {.label = "ratio"},
             .reference = 1};
@@ -189,16 +188,12 @@ std::map<std::string, std::vector<double>> ratios_to(const RunSet& runs, const V
   std::map<std::string, std::vector<double>> ratios;
   for (const auto& row : table.cells[0]) {
     for (std::size_t c = 0; c < row.size(); ++c) {
+      if (row[c].is_baseline || !row[c].ratio || !std::isfinite(*row[c].ratio)) continue;
       std::string label;
-      bool is_baseline = true;
       for (std::size_t k = 0; k < table.col_keys.size(); ++k) {
-        const std::string& text = table.col_labels[c][k];
-        label += (k > 0 ? ", " : "") + table.col_keys[k] + "=" + text;
-        is_baseline = is_baseline && text == selection.baseline[k].second;
+        label += (k > 0 ? ", " : "") + table.col_keys[k] + "=" + table.col_labels[c][k];
       }
-      if (!is_baseline && row[c].ratio && std::isfinite(*row[c].ratio)) {
-        ratios[label].push_back(*row[c].ratio);
-      }
+      ratios[label].push_back(*row[c].ratio);
     }
   }
   return ratios;
@@ -216,7 +211,7 @@ std::map<std::string, std::vector<double>> ratios_to_planned_reverse(const RunSe
   for (std::size_t run = 0; run < runs.size(); ++run) {
     const auto own = runs.run(run).value("dynamic_bytes");
     const auto reverse = runs.run(run).value("reverse_dynamic_bytes");
-    if (own && reverse && *reverse > 0) {
+    if (own && std::isfinite(*own) && reverse && *reverse > 0) {
       of[static_cast<std::size_t>(runs.configuration(run))].push_back(*own / *reverse);
     }
   }
@@ -250,6 +245,7 @@ std::vector<Plot> ratio_plots(const ReportData& data, const ReportOptions& optio
   };
   if (options.baseline.empty() && !has_reverse(runs)) {
     add(ratio_plot("dynamic_bytes", "that planned for mode reverse",
+                   "Every configuration over its own plan in mode reverse",
                    ratios_to_planned_reverse(runs)));
     return plots;
   }
@@ -257,7 +253,9 @@ std::vector<Plot> ratio_plots(const ReportData& data, const ReportOptions& optio
   std::string name;
   for (const std::string& part : baseline) name += (name.empty() ? "" : ", ") + part;
   for (const ValueColumn& values : plotted_values(data, options)) {
-    add(ratio_plot(values.name, "that of " + name, ratios_to(runs, values, baseline)));
+    add(ratio_plot(values.name, "that of " + name,
+                   "Every configuration over the one that differs in the baseline alone",
+                   ratios_to(runs, values, baseline)));
   }
   return plots;
 }

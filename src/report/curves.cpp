@@ -29,7 +29,10 @@ std::string label_of(const RunSet& runs, std::size_t run) {
   for (std::size_t a = 0; a < names.size(); ++a) {
     words.push_back(shorts[a] + "=" + runs.axes()[a]->text(run));
   }
-  if (words.empty() && runs.find_key("name")) words.push_back(runs.find_key("name")->text(run));
+  const KeyColumn* name = runs.find_key(kNameKey);
+  if (words.empty() && name != nullptr) {
+    words.push_back(name->texts.front() + (name->texts.size() > 1 ? ", .." : ""));
+  }
   return join(words, ", ");
 }
 
@@ -163,6 +166,7 @@ std::vector<Plot> curve_plots(const RunSet& runs) {
       if (!bands) line.low = line.high = {};
       if (line.x.size() > 1) plot.lines.push_back(std::move(line));
     }
+    drop_empty_lines(plot);
     if (plot.lines.empty()) continue;
     plot.x.label = "meta-step";
     plot.y.label = name;

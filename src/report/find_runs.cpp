@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
 #include "kernels/cpu.h"
 #include "report/read_run.h"
+#include "sweep/ledger.h"
+#include "sweep/sweep_dir.h"
 #include "util/error.h"
 #include "util/file.h"
 #include "util/parallel.h"
@@ -66,43 +67,29 @@ std::vector<Json> whole_lines(const fs::path& path) {
   return lines;
 }
 
-// The ledger's last word about a point.
-struct PointWord {
-  std::string state, reason;
-};
-
-std::map<std::string, PointWord> ledger_of(const fs::path& sweep) {
-  std::map<std::string, PointWord> words;
-  for (const Json& line : whole_lines(sweep / "ledger.jsonl")) {
-    words[text_at(line, "point")] = {text_at(line, "state"), text_at(line, "reason")};
-  }
-  return words;
-}
-
 // Of a point without a summary.
-void apply(const PointWord& word, RunRecord& record) {
-  if (word.state == "failed") {
+void apply(const PointStatus& status, RunRecord& record) {
+  const std::string reason = status.record.is_object() ? text_at(status.record, "reason") : "";
+  if (status.state == PointState::failed) {
     record.state = RunState::failed;
-    record.note = word.reason.empty() ? record.note : word.reason;
-  } else if (word.state == "running") {
+    record.note = reason.empty() ? record.note : reason;
+  } else if (status.state == PointState::running) {
     record.note = "running; " + record.note;
-  } else if (word.state == "skipped") {
-    record.note = "skipped: " + word.reason;
+  } else if (status.state == PointState::skipped) {
+    record.note = "skipped: " + reason;
   }
 }
 
 // What a sweep knows of points that left no summary, those without a directory among them.
 void add_sweep(const fs::path& sweep, std::vector<RunRecord>& records) {
-  const std::map<std::string, PointWord> words = ledger_of(sweep);
-  const auto look_up = [&](const std::string& point, RunRecord& record) {
-    if (const auto word = words.find(point); word != words.end()) apply(word->second, record);
-  };
+  const fs::path ledger = SweepDir(sweep).ledger();
+  const PointStates points = is_file(ledger) ? read_ledger(ledger) : PointStates();
   std::set<std::string> known;
   for (RunRecord& record : records) {
     if (record.directory.parent_path() != sweep / "points") continue;
     const std::string point = record.directory.filename().string();
     known.insert(point);
-    if (record.state == RunState::unfinished) look_up(point, record);
+    if (record.state == RunState::unfinished) apply(points.status(point), record);
   }
   for (const Json& line : whole_lines(sweep / "points.jsonl")) {
     const std::string point = text_at(line, "id");
@@ -110,7 +97,7 @@ void add_sweep(const fs::path& sweep, std::vector<RunRecord>& records) {
     records.push_back({.name = (sweep / "points" / point).string(),
                        .state = RunState::unfinished,
                        .note = "not started"});
-    look_up(point, records.back());
+    apply(points.status(point), records.back());
   }
 }
 

@@ -17,6 +17,7 @@
 #include "report/table.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/text.h"
 
 namespace mixflow {
 namespace {
@@ -163,6 +164,18 @@ class WorkDirectory {
   fs::path path_;
 };
 
+// What gnuplot has printed, its lines and empty lines as words of one line.
+std::string messages(const WorkDirectory& directory) {
+  std::string text;
+  const std::string printed = read_text(directory / "messages");
+  for (const std::string_view line : split(printed, '\n')) {
+    const std::size_t begin = line.find_first_not_of(" \t\r");
+    if (begin == line.npos) continue;
+    text += (text.empty() ? "" : " ") + std::string(line.substr(begin));
+  }
+  return text;
+}
+
 // False where there is no such program.
 bool run_gnuplot(const WorkDirectory& directory) {
   posix_spawn_file_actions_t actions;
@@ -183,9 +196,12 @@ bool run_gnuplot(const WorkDirectory& directory) {
   if (error != 0) throw RunError(std::string("gnuplot cannot be started: ") + std::strerror(error));
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) == 127) return false;
+  if (WIFSIGNALED(status)) {
+    throw RunError("gnuplot was ended by signal " + std::to_string(WTERMSIG(status)));
+  }
+  if (WEXITSTATUS(status) == 127) return false;
   if (WEXITSTATUS(status) == 0) return true;
-  throw RunError("gnuplot failed: " + read_text(directory / "messages"));
+  throw RunError("gnuplot failed: " + messages(directory));
 }
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {

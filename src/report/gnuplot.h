@@ -12,7 +12,7 @@
 namespace mixflow {
 
 // One <svg> per plot, by one gnuplot process; nothing where there is no gnuplot. RunError, with
-// what it says, where gnuplot fails.
+// what it says in one line, where gnuplot fails.
 std::optional<std::vector<std::string>> draw(const std::vector<Plot>& plots);
 
 // The commands that draw the plots into plot0.svg, plot1.svg, ..

@@ -7,6 +7,7 @@
 #include "report/plots.h"
 #include "report/style.h"
 #include "report/timeline.h"
+#include "util/error.h"
 #include "util/text.h"
 
 namespace mixflow {
@@ -42,14 +43,19 @@ std::string figure(const Plot& plot, const std::string& svg) {
          ".</small></figcaption>\n" + svg + legend(plot) + "</figure>\n";
 }
 
-// All plots of all sections by one gnuplot; false where there is none.
-bool draw_sections(std::vector<Section>& sections) {
+// All plots of all sections by one gnuplot. Why there are none, or "".
+std::string draw_sections(std::vector<Section>& sections) {
   std::vector<Plot> plots;
   for (const Section& section : sections) {
     plots.insert(plots.end(), section.plots.begin(), section.plots.end());
   }
-  const std::optional<std::vector<std::string>> drawn = draw(plots);
-  if (!drawn) return false;
+  std::optional<std::vector<std::string>> drawn;
+  try {
+    drawn = draw(plots);
+  } catch (const RunError& error) {
+    return std::string("The plots are missing: ") + error.what();
+  }
+  if (!drawn) return kNoGnuplot;
   std::size_t next = 0;
   for (Section& section : sections) {
     if (section.plots.empty()) continue;
@@ -57,7 +63,7 @@ bool draw_sections(std::vector<Section>& sections) {
     for (const Plot& plot : section.plots) figures += figure(plot, (*drawn)[next++]);
     section.after = figures + "</div>\n" + section.after;
   }
-  return true;
+  return "";
 }
 
 std::string left_out_list(const ReportData& data) {
@@ -138,8 +144,8 @@ std::string html_page(const ReportData& data, const ReportOptions& options,
       {.id = "axes", .title = "Along the settings", .plots = axis_plots(data, options)},
       {.id = "ratios", .title = "Ratios", .plots = ratio_plots(data, options)},
       timeline_section(data.runs)};
-  const bool drawn = draw_sections(sections);
-  if (!drawn) warnings.emplace_back(kNoGnuplot);
+  const std::string missing = draw_sections(sections);
+  if (!missing.empty()) warnings.push_back(missing);
   std::erase_if(sections, [](const Section& s) { return s.before.empty() && s.after.empty(); });
   const std::string title = html_escaped(title_of(data.runs));
   // The policy lets the page load nothing, whatever is in it.
@@ -151,7 +157,7 @@ std::string html_page(const ReportData& data, const ReportOptions& options,
       "<link rel=\"icon\" href=\"data:,\">\n<title>" +
       title + "</title>\n<style>" + kReportStyle + "</style>\n</head>\n<body>\n<header>\n<h1>" +
       title + "</h1>\n<p>" + html_escaped(count_text(data)) + ".</p>\n";
-  if (!drawn) text += std::string("<p><strong>") + kNoGnuplot + ".</strong></p>\n";
+  if (!missing.empty()) text += "<p><strong>" + html_escaped(missing) + ".</strong></p>\n";
   text += navigation(sections) + "</header>\n<main>\n";
   for (const Section& section : sections) {
     text += "<section id=\"" + section.id + "\">\n<h2>" + html_escaped(section.title) + "</h2>\n" +

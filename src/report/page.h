@@ -8,7 +8,8 @@
 
 namespace mixflow {
 
-// Tables, and plots drawn by gnuplot; where that is missing, a notice in their place and a warning.
+// Tables, and plots drawn by gnuplot; where that is missing or fails, a notice in their place and a
+// warning.
 std::string html_page(const ReportData& data, const ReportOptions& options,
                       std::vector<std::string>& warnings);
 

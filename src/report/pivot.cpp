@@ -121,6 +121,8 @@ void add_ratios(const Grouping& rows, const Grouping& cols,
   const std::vector<int> col_partner = cols.partners(baseline);
   for (std::size_t r = 0; r < cells.size(); ++r) {
     for (std::size_t c = 0; c < cells[r].size(); ++c) {
+      cells[r][c].is_baseline =
+          row_partner[r] == static_cast<int>(r) && col_partner[c] == static_cast<int>(c);
       if (row_partner[r] < 0 || col_partner[c] < 0 || !cells[r][c].value) continue;
       const PivotCell& base =
           cells[static_cast<std::size_t>(row_partner[r])][static_cast<std::size_t>(col_partner[c])];

@@ -26,6 +26,7 @@ struct PivotCell {
   // 95 %, over seeds: only of a mean, and only where all runs of the cell have one configuration.
   std::optional<double> ci95;
   std::optional<double> ratio;  // to the cell that differs in the baseline's keys alone
+  bool is_baseline = false;     // it has the baseline's values itself
 };
 
 struct Pivot {

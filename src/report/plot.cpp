@@ -57,6 +57,12 @@ void scale_y(Plot& plot, const std::string& value_name) {
   plot.y.label += std::string(", ") + unit;
 }
 
+void drop_empty_lines(Plot& plot) {
+  std::erase_if(plot.lines, [](const PlotLine& line) {
+    return std::ranges::none_of(line.y, [](double y) { return std::isfinite(y); });
+  });
+}
+
 void use_log_y(Plot& plot, double least) {
   const Extent extent = extent_of(plot);
   if (!(extent.low > 0) || !(extent.high >= least * extent.low)) return;

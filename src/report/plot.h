@@ -52,6 +52,9 @@ inline int color_of(const Plot& plot, std::size_t line) {
 // lines are scaled and the label names the unit.
 void scale_y(Plot& plot, const std::string& value_name);
 
+// Lines without a finite y go: there is nothing to draw of them, and no range of an axis follows.
+void drop_empty_lines(Plot& plot);
+
 // Ticks at 1, 2 and 5 times powers of ten, and ends around the data; nothing where some y is not
 // positive, or all are within a factor of `least`.
 void use_log_y(Plot& plot, double least);

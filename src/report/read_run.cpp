@@ -1,6 +1,5 @@
 #include "report/read_run.h"
 
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "config/yaml.h"
@@ -46,10 +45,6 @@ void flatten(const YamlNode& node, const std::string& path, KeyTexts& out) {
   for (std::size_t i = 0; i < node.items.size(); ++i) {
     flatten(node.items[i], item_path(path, i), out);
   }
-}
-
-double number_or_nan(const Json& json) {
-  return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
 }
 
 bool is_number(const Json& json) { return json.is_number() || json.is_null(); }

@@ -28,6 +28,11 @@ std::string with_brackets(std::string_view name) {
   return out;
 }
 
+// Whether runs that differ in the key are runs of different configurations.
+bool divides(const KeyColumn& key) {
+  return key.name != kSeedKey && key.name != kNameKey && key.texts.size() > 1;
+}
+
 // Puts the distinct texts into their order and renumbers the runs.
 void sort_texts(KeyColumn& column) {
   std::vector<std::optional<double>> numbers;
@@ -107,7 +112,7 @@ void RunSet::number_configurations() {
   std::map<std::vector<int>, int> known;
   std::vector<const KeyColumn*> varying;
   for (const KeyColumn& key : keys_) {
-    if (key.name != kSeedKey && key.texts.size() > 1) varying.push_back(&key);
+    if (divides(key)) varying.push_back(&key);
   }
   for (std::size_t run = 0; run < runs_.size(); ++run) {
     std::vector<int> values;
@@ -121,7 +126,7 @@ void RunSet::number_configurations() {
 
 void RunSet::find_axes() {
   for (const KeyColumn& key : keys_) {
-    if (key.name == kSeedKey || key.texts.size() < 2) continue;
+    if (!divides(key)) continue;
     const auto leader = std::ranges::find_if(
         axes_, [&](const KeyColumn* axis) { return same_division(*axis, key); });
     if (leader == axes_.end()) {

@@ -13,7 +13,8 @@
 namespace mixflow {
 
 inline constexpr std::string_view kSeedKey = "seed";
-inline constexpr std::string_view kAbsent = "–";  // of a key that a config does not have
+inline constexpr std::string_view kNameKey = "name";  // says nothing of what is computed
+inline constexpr std::string_view kAbsent = "–";      // of a key that a config does not have
 
 // A config key over all runs.
 struct KeyColumn {
@@ -42,13 +43,14 @@ class RunSet {
   // Whether some run has this number in its record.
   bool has_number(std::string_view name) const;
 
-  // Runs whose configs are equal in every key but the seed have the same number, from 0.
+  // Runs whose configs are equal in every key but the seed and the name have the same number, from
+  // 0.
   int configuration(std::size_t run) const { return configurations_[run]; }
   std::size_t num_configurations() const { return num_configurations_; }
   std::size_t num_seeds() const;
 
-  // Keys that differ among the runs, without the seed and without those that only follow another
-  // axis (differ exactly where that one does); these are in `followers`, as (key, axis).
+  // Keys that differ among the runs, without seed and name and without those that only follow
+  // another axis (differ exactly where that one does); these are in `followers`, as (key, axis).
   const std::vector<const KeyColumn*>& axes() const { return axes_; }
   const std::vector<std::pair<std::string, std::string>>& followers() const { return followers_; }
 

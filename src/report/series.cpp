@@ -16,10 +16,6 @@ using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 using Numbers = std::vector<std::pair<std::string, double>>;
 
-double number_or_nan(const Json& json) {
-  return json.is_number() ? json.get<double>() : std::numeric_limits<double>::quiet_NaN();
-}
-
 Numbers metrics_numbers(const Json& line) {
   Numbers numbers;
   for (const auto& [key, value] : line.items()) {
@@ -57,6 +53,10 @@ void each_line(const fs::path& path, const Parse& parse, const Use& use) {
 }
 
 }  // namespace
+
+double number_or_nan(const Json& json) {
+  return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
+}
 
 Numbers evaluation_numbers(const Json& evaluation) {
   Numbers numbers;

@@ -31,6 +31,9 @@ std::vector<std::string> series_names(const std::filesystem::path& directory);
 // Names and numbers of the last whole line of metrics.jsonl; only the end of the file is read.
 std::vector<std::pair<std::string, double>> last_metrics(const std::filesystem::path& directory);
 
+// NaN for null. Json::exception for anything that is no number.
+double number_or_nan(const nlohmann::ordered_json& json);
+
 // One evaluation as names and numbers: loss_after_5, loss_ci95_after_5, accuracy_after_5, ..
 std::vector<std::pair<std::string, double>> evaluation_numbers(
     const nlohmann::ordered_json& evaluation);

@@ -42,6 +42,18 @@ std::vector<TimelineSpan> thinned_spans(const std::vector<TimelineSpan>& spans, 
   return kept;
 }
 
+// `times` iterations of a loop, of which `inside` is one.
+void append_iterations(std::vector<TimelineSpan>& spans, const std::vector<TimelineSpan>& inside,
+                       std::int64_t times) {
+  const std::int64_t shown = std::min(times, kMostIterations);
+  for (std::int64_t repeat = 0; repeat < shown; ++repeat) {
+    for (const TimelineSpan& span : inside) {
+      const double flop = span.flop * static_cast<double>(times) / static_cast<double>(shown);
+      spans.push_back({flop, span.alive_bytes, span.phase});
+    }
+  }
+}
+
 // `around`: bytes alive outside of the body; `phase`: of the loop that the body is in.
 std::vector<TimelineSpan> spans_of(const Body& body, std::int64_t around,
                                    const std::string& phase) {
@@ -55,19 +67,22 @@ std::vector<TimelineSpan> spans_of(const Body& body, std::int64_t around,
       spans.push_back({static_cast<double>(cost_of(*body.graph, node).flop), alive, own});
       continue;
     }
-    // The first thread's workspace counts as the body inside says, the others' in full.
     const LoopPlan& loop = *instr.loop;
-    const std::vector<TimelineSpan> inside = thinned_spans(
-        spans_of(*loop.body, alive - aligned(loop.body->workspace_bytes), own), kMostSpansOfBody);
-    // The loop over tasks has no phase of its own: its tasks are alike, and one tells more.
-    const std::int64_t n = own.empty() ? 1 : loop.region->n;
-    const std::int64_t shown = std::min(n, kMostIterations);
-    const double times = static_cast<double>(n) / static_cast<double>(shown);
-    for (std::int64_t repeat = 0; repeat < shown; ++repeat) {
-      for (const TimelineSpan& span : inside) {
-        spans.push_back({span.flop * times, span.alive_bytes, span.phase});
-      }
+    // The first thread's workspace counts as its own body says, the others' in full.
+    const auto add = [&](const Body& iteration, std::int64_t times) {
+      append_iterations(
+          spans,
+          thinned_spans(spans_of(iteration, alive - loop.workspace_stride, own), kMostSpansOfBody),
+          times);
+    };
+    if (own.empty()) {
+      // The loop over tasks has no phase of its own: its tasks are alike, and one tells more.
+      add(loop.fullest(), 1);
+      continue;
     }
+    const bool ends_alike = loop.last == loop.body;
+    add(*loop.body, loop.region->n - (ends_alike ? 0 : 1));
+    if (!ends_alike) add(*loop.last, 1);
   }
   return spans;
 }
@@ -153,7 +168,8 @@ Planned plan_timeline(const RunRecord& run, const std::string& mode,
   const std::unique_ptr<TaskSource> source = make_source(config);
   const Experiment experiment =
       build_experiment(config, *source, compute_type(config), {.train = true});
-  const ProgramPtr program = compile_stage(experiment.train, {.threads = threads_of(config)});
+  const ProgramPtr program =
+      compile_stage(experiment.train, plan_options(config, threads_of(config)));
   const std::vector<TimelineSpan> spans = timeline_of(*program);
   Plot plot = timeline_plot(spans, phases);
   const std::int64_t peak = std::ranges::max(spans, {}, &TimelineSpan::alive_bytes).alive_bytes;

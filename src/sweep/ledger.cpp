@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "util/error.h"
+#include "util/file.h"
 
 namespace mixflow {
 namespace {
@@ -34,6 +35,15 @@ std::string utc_now() {
   return text;
 }
 
+// Whole lines; returns where what is left begins.
+std::size_t read_lines(std::string_view text, PointStates& points) {
+  std::size_t begin = 0;
+  for (std::size_t end = 0; (end = text.find('\n', begin)) != text.npos; begin = end + 1) {
+    points.read_line(text.substr(begin, end - begin));
+  }
+  return begin;
+}
+
 }  // namespace
 
 std::string_view name_of(PointState state) { return kStates[static_cast<std::size_t>(state)]; }
@@ -52,7 +62,7 @@ Ledger::Ledger(const std::filesystem::path& path) : path_(path) {
 
 Ledger::~Ledger() { close(fd_); }
 
-const PointStatus& Ledger::status(const std::string& id) const {
+const PointStatus& PointStates::status(const std::string& id) const {
   static const PointStatus kUnknown;
   const auto found = points_.find(id);
   return found == points_.end() ? kUnknown : found->second;
@@ -69,14 +79,10 @@ void Ledger::refresh() {
     if (count == 0) break;
     text.append(buffer.data(), static_cast<std::size_t>(count));
   }
-  std::size_t begin = 0;
-  for (std::size_t end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    read_line(std::string_view(text).substr(begin, end - begin));
-  }
-  offset_ += static_cast<std::int64_t>(begin);
+  offset_ += static_cast<std::int64_t>(read_lines(text, points_));
 }
 
-void Ledger::read_line(std::string_view line) {
+void PointStates::read_line(std::string_view line) {
   const nlohmann::json record = nlohmann::json::parse(line, nullptr, false);
   const auto text = [&](const char* key) -> std::string {
     const auto found = record.is_object() ? record.find(key) : record.end();
@@ -98,7 +104,13 @@ void Ledger::read_line(std::string_view line) {
   }
   status.state = *state;
   status.record = record;
-  status.seen = Clock::now();
+  status.seen = Ledger::Clock::now();
+}
+
+PointStates read_ledger(const std::filesystem::path& path) {
+  PointStates points;
+  read_lines(read_text(path), points);
+  return points;
 }
 
 Ledger::Lock::Lock(Ledger& ledger) : ledger_(ledger) {

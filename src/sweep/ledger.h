@@ -39,6 +39,24 @@ struct PointStatus {
   std::chrono::steady_clock::time_point seen;
 };
 
+// What a ledger's lines say of each point.
+class PointStates {
+ public:
+  // A line without its end. One that is no record only counts as damaged. Nothing changes a point
+  // after `done`, nor do attempts before its latest: their processes were taken for dead.
+  void read_line(std::string_view line);
+  // A point that is not there has not been heard of.
+  const PointStatus& status(const std::string& id) const;
+  std::size_t damaged() const { return damaged_; }
+
+ private:
+  std::map<std::string, PointStatus> points_;
+  std::size_t damaged_ = 0;
+};
+
+// Of a file that is not written to. Throws UserError or RunError, as read_text does.
+PointStates read_ledger(const std::filesystem::path& path);
+
 class Ledger {
  public:
   using Clock = std::chrono::steady_clock;
@@ -51,9 +69,8 @@ class Ledger {
 
   // Reads what has been appended since.
   void refresh();
-  // By id; a point that is not there has not been heard of. After `done` nothing changes a point.
-  const PointStatus& status(const std::string& id) const;
-  std::size_t damaged() const { return damaged_; }  // lines that were no records
+  const PointStatus& status(const std::string& id) const { return points_.status(id); }
+  std::size_t damaged() const { return points_.damaged(); }  // lines that were no records
 
   // Held by one process at a time, where the file system has locks.
   class Lock {
@@ -73,13 +90,10 @@ class Ledger {
   void append(const nlohmann::ordered_json& record) { append_all(std::span(&record, 1)); }
 
  private:
-  void read_line(std::string_view line);
-
   std::filesystem::path path_;
   int fd_ = -1;
   std::int64_t offset_ = 0;  // of what has not been read
-  std::map<std::string, PointStatus> points_;
-  std::size_t damaged_ = 0;
+  PointStates points_;
 };
 
 // A line of the ledger for a record; `time` in front.

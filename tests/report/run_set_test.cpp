@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "report/read_run.h"
+#include "report/report.h"
 #include "runs.h"
 #include "util/error.h"
 
@@ -42,6 +43,34 @@ TEST_CASE("a key that differs exactly where another does is no axis of its own")
   REQUIRE(runs.followers().size() == 2);
   CHECK(runs.followers()[0] == std::pair<std::string, std::string>("y", "x"));
   CHECK(runs.key("z", "test").texts == std::vector<std::string>{"[1]", std::string(kAbsent)});
+}
+
+TEST_CASE("names of runs divide neither configurations nor seeds") {
+  const TemporaryDirectory directory;
+  for (const std::string mode : {"mixed", "reverse"}) {
+    for (const std::string seed : {"1", "2"}) {
+      const std::string name = mode + seed;
+      write_run(directory.path / name,
+                finished("name: " + name + "\nseed: " + seed + "\ngradient: {mode: " + mode + "}\n",
+                         1, mode == "mixed" ? 100 : 400));
+    }
+  }
+  const RunSet runs = run_set(directory.path);
+  CHECK(runs.num_configurations() == 2);
+  REQUIRE(runs.axes().size() == 1);
+  CHECK(runs.axes()[0]->name == "gradient.mode");
+  CHECK(runs.followers().empty());
+  ReportOptions options{.paths = {directory.path.string()},
+                        .format = ReportFormat::csv,
+                        .values = {"dynamic_bytes"},
+                        .baseline = {"gradient.mode=reverse"}};
+  CHECK(
+      make_report(options).text ==
+      "gradient.mode,runs,dynamic_bytes,dynamic_bytes_n,dynamic_bytes_ci95,dynamic_bytes_ratio\r\n"
+      "mixed,2,100,2,0,0.25\r\nreverse,2,400,2,0,1\r\n");
+  options.baseline = {};
+  options.rows = {"name"};
+  CHECK(make_report(options).text.find("mixed2,1,100") != std::string::npos);
 }
 
 TEST_CASE("list items are found by both spellings, unknown keys name the nearest") {
@@ -100,6 +129,21 @@ TEST_CASE("a sweep's ledger names failed points and those that were never starte
   CHECK(runs[1].note == "out of memory");
   CHECK(runs[2].note == "not started");
   CHECK(runs[3].note == "skipped: no room");
+}
+
+TEST_CASE("a ledger's last word is the sweep's: nothing of older attempts or after done") {
+  const TemporaryDirectory directory;
+  write_atomically(directory.path / "points.jsonl", "{\"id\": \"a\"}\n{\"id\": \"b\"}\n");
+  write_atomically(directory.path / "ledger.jsonl",
+                   "{\"point\": \"a\", \"state\": \"running\", \"attempt\": 2}\n"
+                   "{\"point\": \"a\", \"state\": \"failed\", \"attempt\": 1}\n"
+                   "{\"point\": \"b\", \"state\": \"done\", \"attempt\": 1}\n"
+                   "{\"point\": \"b\", \"state\": \"failed\", \"attempt\": 2}\n");
+  const std::vector<RunRecord> runs = find_runs({directory.path.string()});
+  REQUIRE(runs.size() == 2);
+  CHECK(runs[0].state == RunState::unfinished);
+  CHECK(runs[0].note.starts_with("running"));
+  CHECK(runs[1].state == RunState::unfinished);
 }
 
 TEST_CASE("paths without results are errors") {

@@ -39,6 +39,17 @@ TEST_CASE("a broken line inside a file is an error with its place") {
   CHECK(message.starts_with(directory / "metrics.jsonl" + ":2: not a line that mixflow writes"));
 }
 
+TEST_CASE("text where a number belongs is an error, null is not") {
+  const TemporaryDirectory directory;
+  const auto evaluation = [](const std::string& loss) {
+    return R"({"step":1,"split":"test","points":[{"inner_steps":5,"loss":)" + loss + "}]}";
+  };
+  write_run(directory.path, {.evals = {evaluation("null"), evaluation("\"x\"")}});
+  const std::string message =
+      message_of<UserError>([&] { read_series(directory.path, {"test.loss_after_5"}); });
+  CHECK(message.starts_with(directory / "eval.jsonl" + ":2: not a line that mixflow writes"));
+}
+
 TEST_CASE("statistics of a curve pass over what is not finite, but the last value is as it is") {
   const Series series{.step = {1, 2, 3, 4}, .value = {3, NAN, 1, 5}};
   CHECK(*stat_of(series, "min") == 1);
