@@ -217,8 +217,10 @@ void Runner::start_points() {
   }
 }
 
+// Does nothing while the point runs on a larger machine.
 void Runner::skip(const Point& point) {
-  if (too_large_.contains(point.id)) return;
+  const PointState state = ledger_.status(point.id).state;
+  if (state == PointState::running && free_attempt(point) == 0) return;
   const bool by_limit = options_.point_bytes > 0 && point.process_bytes > options_.point_bytes;
   const std::string reason =
       "its process is planned to use " + format_bytes(point.process_bytes) + ", " +
@@ -226,8 +228,6 @@ void Runner::skip(const Point& point) {
                 : "this machine has " + format_bytes(room_.memory_bytes()) +
                       " for points (--memory-limit)");
   too_large_[point.id] = reason;
-  const PointState state = ledger_.status(point.id).state;
-  if (state == PointState::running) return;  // on a larger machine
   view_.note(point.id + ": skipped: " + reason);
   if (state != PointState::skipped) {
     ledger_.append({{"point", point.id}, {"state", "skipped"}, {"reason", reason}});

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "process.h"
+#include "sweep/claim.h"
 
 using namespace mixflow;
 
@@ -38,6 +39,15 @@ struct Sweep : TemporaryDirectory {
 };
 
 const std::string kTwenty = "grid: {inner.steps: [1, 2]}\nseeds: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n";
+
+// For tests of sweeps that might wait for ever: 20 seconds at most.
+Outcome wait_or_kill(Process& process) {
+  for (int i = 0; i < 2000 && !process.has_ended(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  process.signal(SIGKILL);
+  return process.wait();
+}
 
 // Held-out results of every point, whatever its process went through.
 std::map<std::string, std::string> evaluations(const std::filesystem::path& sweep) {
@@ -162,6 +172,25 @@ TEST_CASE("a point of a process on another machine is taken over when its heartb
   CHECK(std::chrono::steady_clock::now() - start >= std::chrono::seconds(1));
   CHECK(read_text(sweep / "out/ledger.jsonl").find("{\"torn\n{\"time\"") != std::string::npos);
   CHECK(std::filesystem::exists(sweep.path / "out/claims" / (point + ".2")));
+}
+
+TEST_CASE("a point that somebody died at and that is too large here is skipped") {
+  for (const std::string boot : {"other", "own"}) {
+    CAPTURE(boot);
+    const Sweep sweep("seeds: [1, 2]\n");
+    CHECK(sweep.run({"--memory-limit", "1MiB"}).code == 1);
+    const std::string point = sweep.ledger()[0].at("point");
+    std::ofstream(sweep.path / "out/claims" / (point + ".1"))
+        << nlohmann::json{{"boot", boot == "own" ? this_process().boot : boot}, {"pid", 7}};
+    std::ofstream(sweep / "out/ledger.jsonl", std::ios::app)
+        << nlohmann::json{{"point", point}, {"state", "running"}, {"attempt", 1}} << "\n";
+    Process process(Sweep::args("out") + Args{"--memory-limit", "1MiB", "--stale-after", "1"},
+                    sweep.path);
+    const Outcome outcome = wait_or_kill(process);
+    CHECK(outcome.code == 1);
+    CHECK(outcome.out.starts_with("s: ended: 0 of 2 points done, 0 failed, 2 skipped, 0 left\n"));
+    CHECK(sweep.ledger().back().at("state") == "skipped");
+  }
 }
 
 TEST_CASE("a point that fails is recorded, the others go on, and it can be tried again") {
