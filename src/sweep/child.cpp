@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "train/progress.h"
+#include "train/run_lock.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -145,7 +146,7 @@ Failure failure_of(const ChildExit& exit, const std::string& printed, std::int64
     return {"memory", last + memory_text(exit, limit)};
   }
   if (code == 70) return {"crash", last};
-  if (code == 2) return {"config", last};
+  if (code == 2) return {says(last, kRunInUse) ? "in_use" : "config", last};
   if (says(last, "is not finite")) return {"non_finite", last};
   return {"error", last.empty() ? "exit code " + std::to_string(code) : last};
 }

@@ -49,7 +49,7 @@ class Child {
 
 // Why a point's process failed.
 struct Failure {
-  std::string kind;  // memory, non_finite, crash, config, interrupted, error
+  std::string kind;  // memory, non_finite, crash, config, in_use, interrupted, error
   std::string reason;
 };
 // From its exit and what it printed; `limit` as in ChildOptions.

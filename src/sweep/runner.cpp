@@ -100,6 +100,7 @@ class Runner {
   std::map<std::string, int> failed_before_;  // attempts that had failed when this process started
   std::map<std::pair<std::string, int>, Clock::time_point> first_seen_;  // claims without a record
   std::map<std::string, std::string> too_large_;                         // and why
+  std::map<std::string, Clock::time_point> try_after_;                   // run directories in use
   std::vector<Job> jobs_;
   Clock::time_point last_beat_ = Clock::now();
   bool stopping_ = false;
@@ -210,6 +211,8 @@ void Runner::start_points() {
       skip(*point);
       continue;
     }
+    const auto later = try_after_.find(point->id);
+    if (later != try_after_.end() && Clock::now() < later->second) continue;
     const std::optional<RoomUse> use = room_.place(*point, taken);
     if (!use) continue;
     const int attempt = free_attempt(*point);
@@ -306,6 +309,14 @@ Record Runner::outcome(const Job& job, const ChildExit& exit) {
   } else {
     const Failure failure = failure_of(exit, read_text(run / "stderr.txt"),
                                        memory_limit(*job.point, options_.point_bytes));
+    if (failure.kind == "in_use") {  // by a child of a process that was taken for dead, say
+      try_after_[job.point->id] =
+          Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                             std::chrono::duration<double>(options_.heartbeat_seconds));
+      record["state"] = "queued";
+      record["reason"] = "its run directory is in use";
+      return record;
+    }
     record["state"] = "failed";
     record["kind"] = failure.kind;
     record["reason"] = failure.reason;

@@ -1,10 +1,12 @@
 // `mixflow sweep`: points, continuing, several processes, bad files.
 #include <fstream>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "process.h"
 #include "sweep/claim.h"
+#include "train/run_lock.h"
 
 using namespace mixflow;
 
@@ -191,6 +193,28 @@ TEST_CASE("a point that somebody died at and that is too large here is skipped")
     CHECK(outcome.out.starts_with("s: ended: 0 of 2 points done, 0 failed, 2 skipped, 0 left\n"));
     CHECK(sweep.ledger().back().at("state") == "skipped");
   }
+}
+
+TEST_CASE("a point whose run directory is in use is given back and tried again") {
+  const Sweep sweep("seeds: [1]\n");
+  const std::string point = json_of(sweep.run({"--dry-run", "--json"}))["points"][0].at("id");
+  const std::filesystem::path run = sweep.path / "out/points" / point;
+  std::filesystem::create_directories(run);
+  auto lock = std::make_unique<RunLock>(run);
+  Process process(Sweep::args("out") + Args{"--stale-after", "1"}, sweep.path);
+  const auto has_record = [&](const std::string& text) {
+    const std::string path = sweep / "out/ledger.jsonl";
+    return std::filesystem::exists(path) && read_text(path).find(text) != std::string::npos;
+  };
+  const std::string given_back = R"("attempt":2,"reason":"its run directory is in use)";
+  for (int i = 0; i < 2000 && !has_record(given_back) && !process.has_ended(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  CHECK(has_record(given_back));
+  lock.reset();
+  CHECK(wait_or_kill(process).code == 0);
+  CHECK_FALSE(has_record("\"failed\""));
+  check_all_once(sweep, 1);
 }
 
 TEST_CASE("a point that fails is recorded, the others go on, and it can be tried again") {
