@@ -254,6 +254,13 @@ TEST_CASE("SIGINT lets running points write checkpoints and gives them back") {
   CHECK_FALSE(std::filesystem::is_empty(sweep.path / "out/points" / point / "checkpoints"));
 }
 
+TEST_CASE("a share of memory stays a share: machines of other sizes continue the sweep") {
+  const Sweep sweep("seeds: [1]\nmemory: 50 %\n");
+  REQUIRE(sweep.run().code == 0);
+  CHECK(read_text(sweep / "out/sweep.yaml").find("\nmemory: 50%\n") != std::string::npos);
+  CHECK(sweep.run().code == 0);
+}
+
 TEST_CASE("a changed base config or sweep is an error that says what differs") {
   const Sweep sweep("seeds: [1]\n");
   REQUIRE(sweep.run().code == 0);
