@@ -114,7 +114,13 @@ Child& Child::operator=(Child&& other) noexcept {
 std::optional<ChildExit> Child::poll() {
   ChildExit exit;
   rusage usage{};
-  if (pid_ <= 0 || wait4(pid_, &exit.status, WNOHANG, &usage) != pid_) return std::nullopt;
+  if (pid_ <= 0) return std::nullopt;
+  const pid_t ended = wait4(pid_, &exit.status, WNOHANG, &usage);
+  if (ended < 0 && errno == ECHILD) {
+    throw RunError("process " + std::to_string(std::exchange(pid_, -1)) +
+                   " has ended, and the system does not tell how");
+  }
+  if (ended != pid_) return std::nullopt;
   pid_ = -1;
   exit.peak_rss_bytes = std::int64_t{usage.ru_maxrss} * 1024;
   exit.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();

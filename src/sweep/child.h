@@ -37,7 +37,7 @@ class Child {
   Child& operator=(Child&& other) noexcept;
   Child(const Child&) = delete;
 
-  // How it ended, once it has.
+  // How it ended, once it has. Throws RunError where SIGCHLD is ignored: nobody knows then.
   std::optional<ChildExit> poll();
   void signal(int number) const;
   pid_t pid() const { return pid_; }

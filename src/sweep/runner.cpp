@@ -106,15 +106,22 @@ class Runner {
   bool stopping_ = false;
 };
 
-// SIGCHLD waits until it is asked for, so that a child's end ends the wait for it.
+// SIGCHLD waits until it is asked for, so that a child's end ends the wait for it. Where it is
+// ignored, which processes inherit, children would end without a trace.
 class ChildSignals {
  public:
   ChildSignals() {
+    struct sigaction by_default {};
+    by_default.sa_handler = SIG_DFL;
+    sigaction(SIGCHLD, &by_default, &old_action_);
     sigemptyset(&set_);
     sigaddset(&set_, SIGCHLD);
     sigprocmask(SIG_BLOCK, &set_, &old_);
   }
-  ~ChildSignals() { sigprocmask(SIG_SETMASK, &old_, nullptr); }
+  ~ChildSignals() {
+    sigprocmask(SIG_SETMASK, &old_, nullptr);
+    sigaction(SIGCHLD, &old_action_, nullptr);
+  }
   ChildSignals(const ChildSignals&) = delete;
   ChildSignals& operator=(const ChildSignals&) = delete;
 
@@ -126,6 +133,7 @@ class ChildSignals {
 
  private:
   sigset_t set_, old_;
+  struct sigaction old_action_;
 };
 
 SweepSummary Runner::run() {

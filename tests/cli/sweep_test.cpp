@@ -1,4 +1,5 @@
 // `mixflow sweep`: points, continuing, several processes, bad files.
+#include <csignal>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -259,6 +260,14 @@ TEST_CASE("a share of memory stays a share: machines of other sizes continue the
   REQUIRE(sweep.run().code == 0);
   CHECK(read_text(sweep / "out/sweep.yaml").find("\nmemory: 50%\n") != std::string::npos);
   CHECK(sweep.run().code == 0);
+}
+
+TEST_CASE("a sweep sees its points end where SIGCHLD is ignored") {
+  const Sweep sweep("seeds: [1]\n");
+  const auto before = std::signal(SIGCHLD, SIG_IGN);  // which the sweep inherits
+  Process process(Sweep::args("out"), sweep.path);
+  std::signal(SIGCHLD, before);
+  CHECK(wait_or_kill(process).code == 0);
 }
 
 TEST_CASE("a changed base config or sweep is an error that says what differs") {
