@@ -34,6 +34,15 @@ double since(Clock::time_point start) {
 // Starting a process and planning count as so much work: tiny points take their time too.
 constexpr double kStartWork = 1e9;
 
+// What a point's process printed; nothing where the file is lost: the sweep goes on.
+std::string printed_by(const std::filesystem::path& run) {
+  try {
+    return read_text(run / "stderr.txt");
+  } catch (const std::exception&) {
+    return "";
+  }
+}
+
 class Runner {
  public:
   Runner(const SweepDir& directory, const std::vector<Point>& points, const SweepOptions& options)
@@ -315,7 +324,7 @@ Record Runner::outcome(const Job& job, const ChildExit& exit) {
       record["split"] = name_of(result->split);
     }
   } else {
-    const Failure failure = failure_of(exit, read_text(run / "stderr.txt"),
+    const Failure failure = failure_of(exit, printed_by(run),
                                        memory_limit(*job.point, options_.point_bytes));
     if (failure.kind == "in_use") {  // by a child of a process that was taken for dead, say
       try_after_[job.point->id] =

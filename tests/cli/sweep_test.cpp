@@ -238,6 +238,15 @@ TEST_CASE("a point that fails is recorded, the others go on, and it can be tried
   CHECK(failures() == 2);
 }
 
+TEST_CASE("a failed point whose words are lost ends like any other") {
+  const Sweep sweep("list: [{inner.optimizer.lr: 1e30}, {seed: 5}]\n");
+  const std::string point = json_of(sweep.run({"--dry-run", "--json"}))["points"][0].at("id");
+  std::filesystem::create_directories(sweep.path / "out/points" / point / "stderr.txt");
+  const Outcome outcome = sweep.run();
+  CHECK(outcome.out.starts_with("s: ended: 1 of 2 points done, 1 failed, 0 skipped, 0 left\n"));
+  CHECK(outcome.out.find(point + ": error: exit code 1\n") != std::string::npos);
+}
+
 TEST_CASE("SIGINT lets running points write checkpoints and gives them back") {
   const Sweep sweep("grid: {meta.steps: [20000, 20001]}\nset: {meta.checkpoint_every: 100000}\n");
   Process process(Sweep::args("out"), sweep.path);
