@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "train/progress.h"
+#include "train/run_lock.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -113,7 +114,13 @@ Child& Child::operator=(Child&& other) noexcept {
 std::optional<ChildExit> Child::poll() {
   ChildExit exit;
   rusage usage{};
-  if (pid_ <= 0 || wait4(pid_, &exit.status, WNOHANG, &usage) != pid_) return std::nullopt;
+  if (pid_ <= 0) return std::nullopt;
+  const pid_t ended = wait4(pid_, &exit.status, WNOHANG, &usage);
+  if (ended < 0 && errno == ECHILD) {
+    throw RunError("process " + std::to_string(std::exchange(pid_, -1)) +
+                   " has ended, and the system does not tell how");
+  }
+  if (ended != pid_) return std::nullopt;
   pid_ = -1;
   exit.peak_rss_bytes = std::int64_t{usage.ru_maxrss} * 1024;
   exit.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
@@ -145,7 +152,7 @@ Failure failure_of(const ChildExit& exit, const std::string& printed, std::int64
     return {"memory", last + memory_text(exit, limit)};
   }
   if (code == 70) return {"crash", last};
-  if (code == 2) return {"config", last};
+  if (code == 2) return {says(last, kRunInUse) ? "in_use" : "config", last};
   if (says(last, "is not finite")) return {"non_finite", last};
   return {"error", last.empty() ? "exit code " + std::to_string(code) : last};
 }

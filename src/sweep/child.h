@@ -37,7 +37,7 @@ class Child {
   Child& operator=(Child&& other) noexcept;
   Child(const Child&) = delete;
 
-  // How it ended, once it has.
+  // How it ended, once it has. Throws RunError where SIGCHLD is ignored: nobody knows then.
   std::optional<ChildExit> poll();
   void signal(int number) const;
   pid_t pid() const { return pid_; }
@@ -49,7 +49,7 @@ class Child {
 
 // Why a point's process failed.
 struct Failure {
-  std::string kind;  // memory, non_finite, crash, config, interrupted, error
+  std::string kind;  // memory, non_finite, crash, config, in_use, interrupted, error
   std::string reason;
 };
 // From its exit and what it printed; `limit` as in ChildOptions.

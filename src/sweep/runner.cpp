@@ -34,6 +34,15 @@ double since(Clock::time_point start) {
 // Starting a process and planning count as so much work: tiny points take their time too.
 constexpr double kStartWork = 1e9;
 
+// What a point's process printed; nothing where the file is lost: the sweep goes on.
+std::string printed_by(const std::filesystem::path& run) {
+  try {
+    return read_text(run / "stderr.txt");
+  } catch (const std::exception&) {
+    return "";
+  }
+}
+
 class Runner {
  public:
   Runner(const SweepDir& directory, const std::vector<Point>& points, const SweepOptions& options)
@@ -100,20 +109,28 @@ class Runner {
   std::map<std::string, int> failed_before_;  // attempts that had failed when this process started
   std::map<std::pair<std::string, int>, Clock::time_point> first_seen_;  // claims without a record
   std::map<std::string, std::string> too_large_;                         // and why
+  std::map<std::string, Clock::time_point> try_after_;                   // run directories in use
   std::vector<Job> jobs_;
   Clock::time_point last_beat_ = Clock::now();
   bool stopping_ = false;
 };
 
-// SIGCHLD waits until it is asked for, so that a child's end ends the wait for it.
+// SIGCHLD waits until it is asked for, so that a child's end ends the wait for it. Where it is
+// ignored, which processes inherit, children would end without a trace.
 class ChildSignals {
  public:
   ChildSignals() {
+    struct sigaction by_default {};
+    by_default.sa_handler = SIG_DFL;
+    sigaction(SIGCHLD, &by_default, &old_action_);
     sigemptyset(&set_);
     sigaddset(&set_, SIGCHLD);
     sigprocmask(SIG_BLOCK, &set_, &old_);
   }
-  ~ChildSignals() { sigprocmask(SIG_SETMASK, &old_, nullptr); }
+  ~ChildSignals() {
+    sigprocmask(SIG_SETMASK, &old_, nullptr);
+    sigaction(SIGCHLD, &old_action_, nullptr);
+  }
   ChildSignals(const ChildSignals&) = delete;
   ChildSignals& operator=(const ChildSignals&) = delete;
 
@@ -125,6 +142,7 @@ class ChildSignals {
 
  private:
   sigset_t set_, old_;
+  struct sigaction old_action_;
 };
 
 SweepSummary Runner::run() {
@@ -210,6 +228,8 @@ void Runner::start_points() {
       skip(*point);
       continue;
     }
+    const auto later = try_after_.find(point->id);
+    if (later != try_after_.end() && Clock::now() < later->second) continue;
     const std::optional<RoomUse> use = room_.place(*point, taken);
     if (!use) continue;
     const int attempt = free_attempt(*point);
@@ -217,8 +237,10 @@ void Runner::start_points() {
   }
 }
 
+// Does nothing while the point runs on a larger machine.
 void Runner::skip(const Point& point) {
-  if (too_large_.contains(point.id)) return;
+  const PointState state = ledger_.status(point.id).state;
+  if (state == PointState::running && free_attempt(point) == 0) return;
   const bool by_limit = options_.point_bytes > 0 && point.process_bytes > options_.point_bytes;
   const std::string reason =
       "its process is planned to use " + format_bytes(point.process_bytes) + ", " +
@@ -226,8 +248,6 @@ void Runner::skip(const Point& point) {
                 : "this machine has " + format_bytes(room_.memory_bytes()) +
                       " for points (--memory-limit)");
   too_large_[point.id] = reason;
-  const PointState state = ledger_.status(point.id).state;
-  if (state == PointState::running) return;  // on a larger machine
   view_.note(point.id + ": skipped: " + reason);
   if (state != PointState::skipped) {
     ledger_.append({{"point", point.id}, {"state", "skipped"}, {"reason", reason}});
@@ -304,8 +324,16 @@ Record Runner::outcome(const Job& job, const ChildExit& exit) {
       record["split"] = name_of(result->split);
     }
   } else {
-    const Failure failure = failure_of(exit, read_text(run / "stderr.txt"),
+    const Failure failure = failure_of(exit, printed_by(run),
                                        memory_limit(*job.point, options_.point_bytes));
+    if (failure.kind == "in_use") {  // by a child of a process that was taken for dead, say
+      try_after_[job.point->id] =
+          Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                             std::chrono::duration<double>(options_.heartbeat_seconds));
+      record["state"] = "queued";
+      record["reason"] = "its run directory is in use";
+      return record;
+    }
     record["state"] = "failed";
     record["kind"] = failure.kind;
     record["reason"] = failure.reason;

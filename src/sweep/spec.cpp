@@ -281,6 +281,8 @@ class SpecReader {
   void read_memory(const YamlEntry& entry) {
     spec_.memory_bytes = parse_memory(entry.value.text, usable_memory_bytes(),
                                       entry.value.place.text() + ": memory");
+    spec_.memory = entry.value.text;
+    std::erase(spec_.memory, ' ');
   }
 
   void check_one(std::set<std::string>& seen, const std::string& key,
@@ -382,7 +384,7 @@ std::string spec_text(const SweepSpec& spec) {
     text += (&condition == &spec.when.front() ? "when:\n  - " : "  - ") +
             in_quotes(condition.text, std::string::npos) + "\n";
   }
-  if (spec.memory_bytes > 0) text += "memory: " + std::to_string(spec.memory_bytes) + "B\n";
+  if (!spec.memory.empty()) text += "memory: " + spec.memory + "\n";
   return text;
 }
 

@@ -64,7 +64,8 @@ struct SweepSpec {
   std::vector<RandomAxis> random;
   std::optional<Axis> seeds;
   std::vector<Condition> when;
-  std::int64_t memory_bytes = 0;  // 0: from each point's plan
+  std::string memory;             // as it is written; empty: from each point's plan
+  std::int64_t memory_bytes = 0;  // the same on this machine
 
   // Every key path that varies, in the order of the blocks.
   std::vector<std::string> axes() const;

@@ -3,8 +3,12 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 
 namespace mixflow {
+
+// What the message says when another process has the lock.
+inline constexpr std::string_view kRunInUse = ": is in use";
 
 class RunLock {
  public:

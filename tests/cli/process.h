@@ -44,6 +44,13 @@ class Process {
   void signal(int number) const { ::kill(pid_, number); }
   pid_t pid() const { return pid_; }
 
+  // It must still be waited for.
+  bool has_ended() const {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == pid_;
+  }
+
   Outcome wait() {
     int status = 0;
     REQUIRE(::waitpid(pid_, &status, 0) == pid_);

@@ -1,9 +1,13 @@
 // `mixflow sweep`: points, continuing, several processes, bad files.
+#include <csignal>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "process.h"
+#include "sweep/claim.h"
+#include "train/run_lock.h"
 
 using namespace mixflow;
 
@@ -38,6 +42,15 @@ struct Sweep : TemporaryDirectory {
 };
 
 const std::string kTwenty = "grid: {inner.steps: [1, 2]}\nseeds: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n";
+
+// For tests of sweeps that might wait for ever: 20 seconds at most.
+Outcome wait_or_kill(Process& process) {
+  for (int i = 0; i < 2000 && !process.has_ended(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  process.signal(SIGKILL);
+  return process.wait();
+}
 
 // Held-out results of every point, whatever its process went through.
 std::map<std::string, std::string> evaluations(const std::filesystem::path& sweep) {
@@ -164,6 +177,47 @@ TEST_CASE("a point of a process on another machine is taken over when its heartb
   CHECK(std::filesystem::exists(sweep.path / "out/claims" / (point + ".2")));
 }
 
+TEST_CASE("a point that somebody died at and that is too large here is skipped") {
+  for (const std::string boot : {"other", "own"}) {
+    CAPTURE(boot);
+    const Sweep sweep("seeds: [1, 2]\n");
+    CHECK(sweep.run({"--memory-limit", "1MiB"}).code == 1);
+    const std::string point = sweep.ledger()[0].at("point");
+    std::ofstream(sweep.path / "out/claims" / (point + ".1"))
+        << nlohmann::json{{"boot", boot == "own" ? this_process().boot : boot}, {"pid", 7}};
+    std::ofstream(sweep / "out/ledger.jsonl", std::ios::app)
+        << nlohmann::json{{"point", point}, {"state", "running"}, {"attempt", 1}} << "\n";
+    Process process(Sweep::args("out") + Args{"--memory-limit", "1MiB", "--stale-after", "1"},
+                    sweep.path);
+    const Outcome outcome = wait_or_kill(process);
+    CHECK(outcome.code == 1);
+    CHECK(outcome.out.starts_with("s: ended: 0 of 2 points done, 0 failed, 2 skipped, 0 left\n"));
+    CHECK(sweep.ledger().back().at("state") == "skipped");
+  }
+}
+
+TEST_CASE("a point whose run directory is in use is given back and tried again") {
+  const Sweep sweep("seeds: [1]\n");
+  const std::string point = json_of(sweep.run({"--dry-run", "--json"}))["points"][0].at("id");
+  const std::filesystem::path run = sweep.path / "out/points" / point;
+  std::filesystem::create_directories(run);
+  auto lock = std::make_unique<RunLock>(run);
+  Process process(Sweep::args("out") + Args{"--stale-after", "1"}, sweep.path);
+  const auto has_record = [&](const std::string& text) {
+    const std::string path = sweep / "out/ledger.jsonl";
+    return std::filesystem::exists(path) && read_text(path).find(text) != std::string::npos;
+  };
+  const std::string given_back = R"("attempt":2,"reason":"its run directory is in use)";
+  for (int i = 0; i < 2000 && !has_record(given_back) && !process.has_ended(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  CHECK(has_record(given_back));
+  lock.reset();
+  CHECK(wait_or_kill(process).code == 0);
+  CHECK_FALSE(has_record("\"failed\""));
+  check_all_once(sweep, 1);
+}
+
 TEST_CASE("a point that fails is recorded, the others go on, and it can be tried again") {
   const Sweep sweep(
       "list: [{inner.optimizer.lr: 1e30}, {model.hidden: [9000, 9000]}, {seed: 5}]\nmemory: "
@@ -184,6 +238,15 @@ TEST_CASE("a point that fails is recorded, the others go on, and it can be tried
   CHECK(failures() == 2);
 }
 
+TEST_CASE("a failed point whose words are lost ends like any other") {
+  const Sweep sweep("list: [{inner.optimizer.lr: 1e30}, {seed: 5}]\n");
+  const std::string point = json_of(sweep.run({"--dry-run", "--json"}))["points"][0].at("id");
+  std::filesystem::create_directories(sweep.path / "out/points" / point / "stderr.txt");
+  const Outcome outcome = sweep.run();
+  CHECK(outcome.out.starts_with("s: ended: 1 of 2 points done, 1 failed, 0 skipped, 0 left\n"));
+  CHECK(outcome.out.find(point + ": error: exit code 1\n") != std::string::npos);
+}
+
 TEST_CASE("SIGINT lets running points write checkpoints and gives them back") {
   const Sweep sweep("grid: {meta.steps: [20000, 20001]}\nset: {meta.checkpoint_every: 100000}\n");
   Process process(Sweep::args("out"), sweep.path);
@@ -199,6 +262,21 @@ TEST_CASE("SIGINT lets running points write checkpoints and gives them back") {
   CHECK(records.back().at("reason") == "interrupted");
   const std::string point = records.back().at("point");
   CHECK_FALSE(std::filesystem::is_empty(sweep.path / "out/points" / point / "checkpoints"));
+}
+
+TEST_CASE("a share of memory stays a share: machines of other sizes continue the sweep") {
+  const Sweep sweep("seeds: [1]\nmemory: 50 %\n");
+  REQUIRE(sweep.run().code == 0);
+  CHECK(read_text(sweep / "out/sweep.yaml").find("\nmemory: 50%\n") != std::string::npos);
+  CHECK(sweep.run().code == 0);
+}
+
+TEST_CASE("a sweep sees its points end where SIGCHLD is ignored") {
+  const Sweep sweep("seeds: [1]\n");
+  const auto before = std::signal(SIGCHLD, SIG_IGN);  // which the sweep inherits
+  Process process(Sweep::args("out"), sweep.path);
+  std::signal(SIGCHLD, before);
+  CHECK(wait_or_kill(process).code == 0);
 }
 
 TEST_CASE("a changed base config or sweep is an error that says what differs") {
