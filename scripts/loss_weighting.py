@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Measures what configs/text_loss_weighting.yaml learns: how well the scores of the trained network tell held-out text from
-random bytes (AUC), by a scoring network of its own in NumPy, and whether models trained with the learned weights beat
-models trained without weights at equal steps.
+"""Measures what configs/text_loss_weighting.yaml learns, by `mixflow sweep configs/sweeps/loss_weighting.yaml`: how well
+the scores of the trained network tell held-out text from random bytes (AUC), by a scoring network of its own in NumPy, and
+whether models trained with the learned weights beat models trained without weights at equal steps (`mixflow report`).
 
-    scripts/loss_weighting.py [--config FILE] [--seeds 1,2,3] [--examples 400] [--binary FILE]
+    scripts/loss_weighting.py [--out DIR] [--examples 400] [--binary FILE]
 
-NumPy is installed into build/venv where it is missing. Exit code 1 if the AUC is below 0.95 or weights do not help."""
+A sweep that is in --out (default: runs/loss-weighting) is not run again. NumPy is installed into build/venv where it is
+missing. Exit code 1 if the AUC is below 0.95 or weights do not help."""
 
 import argparse
+import json
 import pathlib
-import statistics
 import sys
-import tempfile
 
 import tools
 
@@ -21,6 +21,9 @@ import numpy as np  # noqa: E402
 import yaml  # noqa: E402
 
 LEAST_AUC = 0.95
+SWEEP = tools.ROOT / "configs" / "sweeps" / "loss_weighting.yaml"
+VALUES = [f"eval_after.loss_after_{steps}" for steps in (0, 4, 40)]
+TABLE = ("--rows", "name", "--value", ",".join(VALUES))
 
 
 def held_out_text(directory, test_share):
@@ -78,64 +81,47 @@ def last_checkpoint(run):
     }
 
 
-def losses_after(run, line):
-    points = tools.read_jsonl(run / "eval.jsonl")[line]["points"]
-    return {p["inner_steps"]: p["loss"] for p in points}
-
-
-def measure(binary, config, seed, examples, directory):
-    resolved = directory / f"weighted-{seed}"
-    seconds = tools.train(binary, resolved, config, "-s", f"seed={seed}")["seconds"]
-    # The same inner training without weights: one meta-step on something else, evaluated before it.
-    plain = directory / f"plain-{seed}"
-    tools.train(
-        binary, plain, config, "-s", f"seed={seed}", "-s", "meta.parameters=[{kind: lr}]", "-s", "meta.steps=1"
-    )
-    settings = yaml.safe_load((resolved / "config.yaml").read_text())
+def run_auc(run, examples):
+    """How well the scores of a trained run tell text from noise."""
+    settings = yaml.safe_load((run / "config.yaml").read_text())
     sequence, heads = settings["data"]["sequence"], settings["meta"]["parameters"][0]["model"]["heads"]
-    phi = last_checkpoint(resolved)
-    rng = np.random.default_rng(seed)
+    phi = last_checkpoint(run)
+    rng = np.random.default_rng(settings["seed"])
     text = held_out_text(settings["data"]["path"], settings["data"]["test"])
     starts = rng.integers(0, len(text) - sequence, examples)
     clean = scores(phi, np.stack([text[s : s + sequence] for s in starts]), heads)
     noise = scores(phi, rng.integers(0, 256, (examples, sequence)), heads)
+    return settings["seed"], auc(clean, noise)
+
+
+def mean_losses(binary, out):
+    """{name: {value: mean over the seeds}}, in the order of VALUES."""
+    report = json.loads(tools.mixflow(binary, "report", out, *TABLE, "--json"))
     return {
-        "seed": seed,
-        "seconds": seconds,
-        "auc": auc(clean, noise),
-        "weighted": losses_after(resolved, -1),
-        "plain": losses_after(plain, 0),
+        cell["row"]["name"]: {value: cell["values"][value]["value"] for value in VALUES}
+        for cell in report["table"]["cells"]
     }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     tools.add_binary(parser)
-    parser.add_argument("--config", type=pathlib.Path, default=tools.ROOT / "configs" / "text_loss_weighting.yaml")
-    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--out", type=pathlib.Path, default=tools.ROOT / "runs" / "loss-weighting")
     parser.add_argument("--examples", type=int, default=400, help="of each sort (default: 400)")
     arguments = parser.parse_args()
-    binary = tools.check_binary(arguments.binary)
-    rows = []
-    print("| seed | seconds | AUC | inner steps | held-out loss without weights | with learned weights |")
-    print("|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as name:
-        for seed in map(int, arguments.seeds.split(",")):
-            row = measure(binary, arguments.config, seed, arguments.examples, pathlib.Path(name))
-            rows.append(row)
-            for steps in row["weighted"]:
-                print(
-                    f"| {seed} | {row['seconds']:.0f} | {row['auc']:.4f} | {steps} | {row['plain'][steps]:.3f} |"
-                    f" {row['weighted'][steps]:.3f} |",
-                    flush=True,
-                )
-    wrong = [f"seed {r['seed']}: AUC {r['auc']:.4f} < {LEAST_AUC}" for r in rows if r["auc"] < LEAST_AUC]
-    for steps in list(rows[0]["weighted"])[1:]:
-        weighted = statistics.mean(r["weighted"][steps] for r in rows)
-        plain = statistics.mean(r["plain"][steps] for r in rows)
-        print(f"after {steps} inner steps, mean over seeds: {plain:.3f} without weights, {weighted:.3f} with")
-        if not weighted < plain:
-            wrong.append(f"after {steps} inner steps weights do not help")
+    binary, out = tools.check_binary(arguments.binary), arguments.out.resolve()
+    tools.mixflow(binary, "sweep", SWEEP, "--out", out, "--quiet")
+    print(tools.mixflow(binary, "report", out, *TABLE).split("\n\n", 1)[1])
+    wrong = []
+    for run in sorted((out / "points").glob("name=weighted*")):
+        seed, found = run_auc(run, arguments.examples)
+        print(f"seed {seed}: AUC {found:.4f}")
+        if found < LEAST_AUC:
+            wrong.append(f"seed {seed}: AUC {found:.4f} < {LEAST_AUC}")
+    losses = mean_losses(binary, out)
+    for value in VALUES[1:]:
+        if not losses["weighted"][value] < losses["unweighted"][value]:
+            wrong.append(f"{value}: weights do not help")
     if wrong:
         sys.exit("\n".join(wrong))
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Reproduces the tables and figures of the MixFlow-MG paper (Kemaev et al., ICML 2025, arXiv 2505.00793) on a CPU.
 
-    scripts/reproduce_paper.py [--quick] [--out DIR] [--only toy,ablation,sweep,ladder,scaling,wallclock] [--binary FILE]
+    scripts/reproduce_paper.py [--quick] [--out DIR] [--only toy,ablation,sweep,ladder,scaling,wallclock,training] [--binary FILE]
 
 Plans at the paper's shapes, measures at shapes that fit; one module of scripts/paper/ for each experiment, each with a
 budget of time for what it measures, which drops repetitions rather than overrun. Writes into DIR (default: results/)
-CSV, Markdown and SVG for each, and README.md, which sets the paper's headline claims beside what was found. --quick:
+CSV, Markdown and plots for each, README.md, which sets the paper's headline claims beside what was found, and
+report.html; below json/ and runs/, which are begun anew, what bench and plan printed and the trained runs. --quick:
 smaller shapes, the corners of the sweep, under 5 minutes. Exit code 1 if an experiment failed. matplotlib is installed
 into build/venv where it is missing."""
 
@@ -23,7 +24,7 @@ tools.need("matplotlib")
 from paper import lab as lab_  # noqa: E402  (after `need`, which may start this script again)
 from paper import page  # noqa: E402
 
-EXPERIMENTS = ("toy", "ablation", "sweep", "ladder", "scaling", "wallclock")
+EXPERIMENTS = ("toy", "ablation", "sweep", "ladder", "scaling", "wallclock", "training")
 
 
 def names(text):
@@ -46,7 +47,7 @@ def main():
     begin = time.monotonic()
     sections, failed = [], {}
     with tempfile.TemporaryDirectory() as directory:
-        lab = lab_.Lab(binary, pathlib.Path(directory), arguments.quick)
+        lab = lab_.Lab(binary, pathlib.Path(directory), arguments.out.resolve(), arguments.quick)
         for name in (name for name in EXPERIMENTS if name in arguments.only):
             start = time.monotonic()
             print(f"{name} ...", file=sys.stderr, flush=True)

@@ -3,7 +3,9 @@
 import concurrent.futures
 import itertools
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -83,12 +85,17 @@ class Budget:
 
 
 class Lab:
-    """Runs the binary. `matmul_gflops` is the machine's measured peak, from which all predicted times come."""
+    """Runs the binary. `matmul_gflops` is the machine's measured peak, from which all predicted times come. What `plan` and
+    `bench` print under a name stays in out/json/, what a sweep trains in out/runs/, for `mixflow report`."""
 
     KILL_AFTER_S = 300  # an interrupted measurement finishes its meta-step first
 
-    def __init__(self, binary, directory, quick):
+    def __init__(self, binary, directory, out, quick):
         self.binary, self.directory, self.quick = binary, directory, quick
+        self.out, self.json, self.runs = out, out / "json", out / "runs"
+        for old in (self.json, self.runs):  # nothing of an earlier reproduction may get into the tables
+            shutil.rmtree(old, ignore_errors=True)
+            old.mkdir()
         self.info = json.loads(tools.mixflow(binary, "info", "--json"))
         self.matmul_gflops = self.info["matmul_gflops"]["f32"]["all_threads"]
         self.cores = len(os.sched_getaffinity(0))
@@ -96,7 +103,8 @@ class Lab:
 
     def write(self, config):
         self.files += 1
-        path = self.directory / f"{self.files}.yaml"
+        path = self.directory / str(self.files) / f"{config['name']}.yaml"
+        path.parent.mkdir()
         tools.write_config(path, config)
         return path
 
@@ -114,19 +122,28 @@ class Lab:
     def plan_files(self, paths):
         return json.loads(tools.mixflow(self.binary, "plan", *paths, "--json"))["plans"]
 
-    def bench(self, config, over, reps, seconds):
+    def plan_over(self, name, config, over):
+        """The plan of every combination of the lists `over`, [(key, values)], the first varying slowest, kept under
+        this name."""
+        path = self.write(config)
+        out = tools.mixflow(self.binary, "plan", path.name, "--json", *over_options(over), cwd=path.parent)
+        (self.json / f"{name}.json").write_text(out)
+        return json.loads(out)["plans"]
+
+    def bench(self, config, over, reps, seconds, name=None):
         """Measures every combination of the lists `over`, [(key, values)], the first varying slowest, as one
         interleaved run that is stopped after `seconds` and then keeps the repetitions it has. One row for each
-        combination; a row that could not be measured tells its `reason`."""
-        rows = [{"measured": False, "reason": "no time left"} for _ in itertools.product(*(v for _, v in over))]
+        combination; a row that could not be measured tells its `reason`. Kept under `name`, if it has one: then rows
+        have their plan whether they were measured or not."""
+        plans = self.plan_over(name, config, over) if name else itertools.repeat({}, math.prod(len(v) for _, v in over))
+        rows = [plan | {"measured": False, "reason": "no time left"} for plan in plans]
         if seconds <= 0:
             return rows
-        command = [self.binary, "bench", self.write(config), "--json", "--quiet", "--reps", reps]
-        for key, values in over:
-            command += ["--over", f"{key}={','.join(json.dumps(value) for value in values)}"]
+        path = self.write(config)
+        command = [self.binary, "bench", path.name, "--json", "--quiet", "--reps", reps, *over_options(over)]
         command = [str(c) for c in command]
         pipe = subprocess.PIPE
-        process = subprocess.Popen(command, cwd=tools.ROOT, stdout=pipe, stderr=pipe, text=True)
+        process = subprocess.Popen(command, cwd=path.parent, stdout=pipe, stderr=pipe, text=True)
         try:
             out, error = self.output(process, seconds)
         except subprocess.TimeoutExpired:
@@ -134,6 +151,8 @@ class Lab:
         if process.returncode not in (0, 130):
             raise SystemExit(f"{' '.join(command)}\nexit code {process.returncode}\n{error.strip()}")
         found = json.loads(out)["rows"] if out.strip() else []
+        if name and len(found) == len(rows):
+            (self.json / f"{name}.json").write_text(out)
         return found + rows[len(found) :]
 
     def output(self, process, seconds):
@@ -147,6 +166,22 @@ class Lab:
             process.kill()
             process.communicate()
             raise
+
+    def sweep(self, name, *arguments):
+        """Trains the points of configs/sweeps/<name>.yaml, one at a time; the sweep's directory."""
+        out = self.runs / name
+        file = tools.ROOT / "configs" / "sweeps" / f"{name}.yaml"
+        tools.mixflow(self.binary, "sweep", file, "--out", out, "--jobs", "1", "--quiet", *arguments)
+        return out
+
+    def report(self, paths, *arguments):
+        """What `mixflow report` prints of these files and directories, which it names relative to `out`."""
+        paths = [path.relative_to(self.out) for path in paths]
+        return tools.mixflow(self.binary, "report", *paths, *arguments, cwd=self.out)
+
+
+def over_options(over):
+    return [f"--over={key}={','.join(json.dumps(value) for value in values)}" for key, values in over]
 
 
 def measured(row):
@@ -164,6 +199,17 @@ def measured(row):
         "gflops": row["gflops"],
         "reason": None,
     }
+
+
+def median_s(row):
+    """Seconds per meta-step, or None."""
+    return row["step_s"]["median"] if row.get("measured") else None
+
+
+def rounds_text(rows):
+    """How many repetitions the measurements of one interleaved run have, for the page."""
+    counts = sorted({len(row["step_s"]["all"]) if row["measured"] else 0 for row in rows})
+    return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
 
 
 def carried_bytes(plan):

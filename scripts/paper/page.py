@@ -107,7 +107,7 @@ def explain_time(wall, found):
     flops = list(wall.facts["flop_ratios"].values())
     text = (
         f"By their plans, mixed mode runs {percent(1 - 1 / min(flops))} to {percent(1 - 1 / max(flops))} fewer FLOPs than"
-        " reverse, all else equal; the rest of a difference in time is memory traffic, kernels and noise (least and greatest are in the tables)."
+        " reverse, all else equal; the rest of a difference in time is memory traffic, kernels and noise (the figure shows least and greatest)."
     )
     if best_ratio < 1 / 0.75:
         text += (
@@ -176,6 +176,15 @@ def claims(sections):
     return "\n\n".join([table, *notes])
 
 
+def combined(lab):
+    """report.html: one page by `mixflow report` of what `plan` and `bench` printed; False where nothing was kept."""
+    if not any(lab.json.iterdir()):
+        return False
+    keys = "config,gradient.mode,gradient.remat.block,gradient.remat.save_inner_grads"
+    lab.report([lab.json], "--rows", keys, "--baseline", "gradient.mode=reverse", "--out", "report.html")
+    return True
+
+
 def write(out, lab, sections, failed, spent):
     by_name = {section.name: section for section in sections}
     today = datetime.date.today().isoformat()
@@ -190,6 +199,8 @@ def write(out, lab, sections, failed, spent):
         REFERENCE,
         claims(by_name),
     ]
+    if combined(lab):
+        parts.insert(2, "Ablation and wall-clock on one page, with plots: [report.html](report.html).")
     parts += [f"**{name} failed:** {message}" for name, message in failed.items()]
     parts += [section.markdown().strip() for section in sections]
     (out / "README.md").write_text("\n\n".join(parts) + "\n")

@@ -26,10 +26,6 @@ def percent(value):
     return f"{100 * value:.0f} %"
 
 
-def yes(value):
-    return "yes" if value else "no"
-
-
 def less(value):
     """A ratio as the share that is saved: 4x is "75 % less"."""
     return f"{percent(1 - 1 / value)} less" if value >= 1 else f"{percent(1 / value - 1)} more"
@@ -64,6 +60,18 @@ class Section:
             cells = (("" if row.get(key) is None else form(row[key])) for key, (_, form) in columns.items())
             lines.append("| " + " | ".join(cells) + " |")
         self.parts.append("\n".join(lines))
+
+    def report(self, lab, name, paths, caption, rows, values, cols="", baseline=(), agg="mean"):
+        """A table by `mixflow report`: all digits into NAME.csv, with plots into NAME.html, Markdown onto the page.
+        `baseline` is a list of key=value."""
+        options = ["--rows", rows, "--value", values, "--agg", agg]
+        options += ["--cols", cols] if cols else []
+        options += [f"--baseline={setting}" for setting in baseline]
+        for suffix in ("csv", "html"):
+            lab.report(paths, *options, "--out", f"{name}.{suffix}")
+        # The first paragraph counts the runs.
+        tables = lab.report(paths, *options).split("\n\n", 1)[1].strip()
+        self.parts.append(f"**{caption}** ([{name}.csv]({name}.csv), [plots]({name}.html))\n\n{tables}")
 
     def figure(self, name, fig, caption):
         fig.tight_layout()

@@ -1,7 +1,15 @@
 """6. Wall-clock: reverse against mixed on all three tasks, measured in interleaved rounds."""
 
 from paper import lab as lab_
-from paper.section import Section, axes, over, ratio, seconds, size
+from paper.section import Section, axes, over
+
+VALUES = "step_s,flop,dynamic_bytes"
+PLANNED = "flop,dynamic_bytes"
+
+
+def of_mixed(rows, number):
+    """{variant: its number over that of mixed}, None where either is not known."""
+    return {variant: over(number(row), number(rows["mixed"])) for variant, row in rows.items()}
 
 
 def run(lab, out):
@@ -9,64 +17,45 @@ def run(lab, out):
     S, T, B = (64 if lab.quick else 256), 2, 4
     section.text(
         f"3.3M (4 layers, d 256, ffw 1024, 4 x 64, V 256), B {B}, S {S}, T {T}, Adam inside; the scoring network of"
-        " loss_weighting has the same shape. Medians of interleaved rounds after a warm-up. Least and greatest show the"
-        " spread. FLOPs: those that the plan runs, recomputation included."
+        " loss_weighting has the same shape. Medians of interleaved rounds after a warm-up, least and greatest in the"
+        " figure. FLOPs: those that the plan runs, recomputation included. Ratios are to mixed mode with both"
+        " rematerialisations."
     )
     budget = lab_.Budget(45 if lab.quick else 330)
-    rows = []
+    tasks = {}
     for i, task in enumerate(lab_.TASKS):
-        configs = [lab_.experiment(lab_.SHAPE_3M, T, B, S, v, task, lab_.SHAPE_3M) for v in lab_.VARIANTS.values()]
+        config = lab_.experiment(lab_.SHAPE_3M, T, B, S, lab_.MIXED, task, lab_.SHAPE_3M)
         share = budget.left() / (len(lab_.TASKS) - i)
-        reps = 5 if lab.quick else 15
-        found = lab.bench(configs[-1], [("gradient", list(lab_.VARIANTS.values()))], reps, share)
-        own = [
-            {
-                "task": task,
-                "variant": variant,
-                "planned_bytes": plan["dynamic_bytes"],
-                "flop": plan["flop"],
-                **lab_.measured(row),
-            }
-            for variant, plan, row in zip(lab_.VARIANTS, lab.plan(configs), found)
-        ]
-        for row in own:
-            row["time_ratio"] = over(row["median_s"], own[-1]["median_s"])
-            row["flop_ratio"] = row["flop"] / own[-1]["flop"]
-            row["memory_ratio"] = row["planned_bytes"] / own[-1]["planned_bytes"]
-        rows += own
-    section.table(
+        variants = [("gradient", list(lab_.VARIANTS.values()))]
+        found = lab.bench(config, variants, 5 if lab.quick else 15, share, f"wallclock_{task}")
+        tasks[task] = dict(zip(lab_.VARIANTS, found))
+    rounds = ", ".join(f"{task} {lab_.rounds_text(rows.values())}" for task, rows in tasks.items())
+    section.text(f"Rounds measured: {rounds}.")
+    measured = any(row["measured"] for rows in tasks.values() for row in rows.values())
+    section.report(
+        lab,
         "wallclock",
-        rows,
-        {
-            "task": ("task", str),
-            "variant": ("variant", str),
-            "median_s": ("median", seconds),
-            "min_s": ("least", seconds),
-            "max_s": ("greatest", seconds),
-            "reps": ("rounds", str),
-            "time_ratio": ("time over mixed", ratio),
-            "flop_ratio": ("FLOPs over mixed", ratio),
-            "planned_bytes": ("dynamic", size),
-            "memory_ratio": ("over mixed", ratio),
-            "reason": ("not measured", str),
-        },
-        "reverse: all rematerialisation, saved gradients; plain reverse: neither; mixed: all three techniques",
+        sorted(lab.json.glob("wallclock_*.json")),
+        "The task's config, the mode, and both rematerialisations (block, saved gradients) or neither",
+        "config,gradient.mode,gradient.remat.block",
+        VALUES if measured else PLANNED,
+        baseline=("gradient.mode=mixed", "gradient.remat.block=true"),
     )
     fig, (place,) = axes(7, 2.8)
-    done = [row for row in rows if row["median_s"] is not None]
     for j, variant in enumerate(lab_.VARIANTS):
-        own = [row for row in done if row["variant"] == variant]
-        where = [lab_.TASKS.index(row["task"]) + 0.27 * (j - 1) for row in own]
-        medians = [row["median_s"] for row in own]
-        spread = [[r["median_s"] - r["min_s"] for r in own], [r["max_s"] - r["median_s"] for r in own]]
-        place.bar(where, medians, 0.25, yerr=spread if own else None, label=variant)
+        own = {i: rows[variant]["step_s"] for i, rows in enumerate(tasks.values()) if rows[variant]["measured"]}
+        medians = [step["median"] for step in own.values()]
+        below = [step["median"] - step["min"] for step in own.values()]
+        above = [step["max"] - step["median"] for step in own.values()]
+        place.bar([i + 0.27 * (j - 1) for i in own], medians, 0.25, yerr=[below, above] if own else None, label=variant)
     place.set_xticks(range(len(lab_.TASKS)), lab_.TASKS)
     place.set_ylabel("seconds per meta-step")
     place.legend(bbox_to_anchor=(1, 1), loc="upper left")
     section.figure("wallclock", fig, "Seconds per meta-step")
+    times = {task: of_mixed(rows, lab_.median_s) for task, rows in tasks.items()}
     section.facts |= {
-        "time_ratios": {r["task"]: r["time_ratio"] for r in rows if r["variant"] == "reverse"},
-        "plain_time_ratios": {r["task"]: r["time_ratio"] for r in rows if r["variant"] == "plain reverse"},
-        "flop_ratios": {r["task"]: r["flop_ratio"] for r in rows if r["variant"] == "reverse"},
+        "time_ratios": {task: ratios["reverse"] for task, ratios in times.items()},
+        "plain_time_ratios": {task: ratios["plain reverse"] for task, ratios in times.items()},
+        "flop_ratios": {task: of_mixed(rows, lambda row: row["flop"])["reverse"] for task, rows in tasks.items()},
     }
     return section

@@ -1,5 +1,7 @@
 #include "report/read_run.h"
 
+#include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "config/yaml.h"
@@ -106,17 +108,26 @@ void add_number(const Json& row, const char* key, const std::string& name, Numbe
   if (found != row.end() && found->is_number()) out.emplace_back(name, found->get<double>());
 }
 
+// The values that --over set, by the same keys as in a run's config: one with keys inside,
+// gradient={mode: reverse}, becomes gradient.mode.
+KeyTexts row_keys(const std::string& name, const std::string& config, const Json& row) {
+  KeyTexts keys = {{"config", config}};
+  for (const auto& [key, value] : row.at("settings").items()) {
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    flatten(parse_value(text, {std::make_shared<const std::string>(name)}, key), key, keys);
+  }
+  const auto add_missing = [&](const std::string& key, const std::string& text) {
+    if (std::ranges::find(keys, key, &KeyTexts::value_type::first) == keys.end()) {
+      keys.emplace_back(key, text);
+    }
+  };
+  add_missing("gradient.mode", row.at("mode").get<std::string>());
+  add_missing("threads", row.at("threads").dump());
+  return keys;
+}
+
 RunRecord row_record(const std::string& name, const std::string& config, const Json& row) {
-  RunRecord run{.name = name, .config = config};
-  run.keys.emplace_back("config", config);
-  const Json& settings = row.at("settings");
-  for (const auto& [key, value] : settings.items()) {
-    run.keys.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
-  }
-  if (!settings.contains("gradient.mode")) {
-    run.keys.emplace_back("gradient.mode", row.at("mode").get<std::string>());
-  }
-  if (!settings.contains("threads")) run.keys.emplace_back("threads", row.at("threads").dump());
+  RunRecord run{.name = name, .keys = row_keys(name, config, row), .config = config};
   for (const char* key :
        {"parameters", "static_bytes", "dynamic_bytes", "reverse_dynamic_bytes", "flop",
         "model_flop", "nodes", "predicted_s", "plan_s", "arena_peak_bytes", "rss_bytes", "gflops",

@@ -118,6 +118,25 @@ TEST_CASE("report reads what bench --json printed") {
                            "\r\n");
 }
 
+TEST_CASE("report takes settings with keys inside apart, as in a run's config") {
+  const TemporaryDirectory directory;
+  const Outcome plan = mixflow::mixflow(
+      Args{"plan", "--json"} +
+          tiny(
+              {"--over", "gradient={mode: reverse, remat: {block: false}},{remat: {block: true}}"}),
+      directory.path);
+  REQUIRE(plan.code == 0);
+  write_atomically(directory.path / "plan.json", plan.out);
+  const auto rows = nlohmann::json::parse(plan.out).at("plans");
+  const Outcome outcome =
+      mixflow::mixflow({"report", "plan.json", "--rows", "gradient.mode,gradient.remat.block",
+                        "--value", "dynamic_bytes", "--agg", "max", "--format", "csv"},
+                       directory.path);
+  CHECK(outcome.out == "gradient.mode,gradient.remat.block,runs,dynamic_bytes\r\nmixed,true,1," +
+                           rows[1].at("dynamic_bytes").dump() + "\r\nreverse,false,1," +
+                           rows[0].at("dynamic_bytes").dump() + "\r\n");
+}
+
 TEST_CASE("report without gnuplot has its tables, and says what is missing") {
   const TemporaryDirectory directory;
   train_runs(directory.path);
