@@ -77,6 +77,7 @@ class Runner {
   };
 
   bool is_settled(const Point& point) const;
+  bool is_skipped(const Point& point) const;
   bool all_settled() const {
     return std::ranges::all_of(points_, [this](const Point* p) { return is_settled(*p); });
   }
@@ -167,9 +168,15 @@ bool Runner::is_settled(const Point& point) const {
   if (status.state == PointState::failed) {
     const auto before = failed_before_.find(point.id);
     return !options_.retry_failed || before == failed_before_.end() ||
-           before->second != status.attempt;
+           before->second != status.attempt || too_large_.contains(point.id);
   }
-  return status.state != PointState::running && too_large_.contains(point.id);
+  return is_skipped(point);
+}
+
+bool Runner::is_skipped(const Point& point) const {
+  const PointState state = ledger_.status(point.id).state;
+  const bool open = state == PointState::queued || state == PointState::skipped;
+  return open && too_large_.contains(point.id);
 }
 
 // The attempt that this process may claim; 0 while somebody is at the point.
@@ -249,7 +256,7 @@ void Runner::skip(const Point& point) {
                       " for points (--memory-limit)");
   too_large_[point.id] = reason;
   view_.note(point.id + ": skipped: " + reason);
-  if (state != PointState::skipped) {
+  if (state != PointState::skipped && state != PointState::failed) {
     ledger_.append({{"point", point.id}, {"state", "skipped"}, {"reason", reason}});
   }
 }
@@ -372,7 +379,7 @@ SweepCounts Runner::counts() const {
     if (!is_settled(*point)) counts.work_left += work;
     counts.done += status.state == PointState::done;
     counts.failed += status.state == PointState::failed && is_settled(*point);
-    counts.skipped += status.state != PointState::done && too_large_.contains(point->id);
+    counts.skipped += is_skipped(*point);
     counts.elsewhere += status.state == PointState::running &&
                         std::ranges::find(jobs_, point, &Job::point) == jobs_.end();
     const auto loss = status.record.find("loss");
@@ -397,13 +404,12 @@ SweepSummary Runner::summary() const {
   if (last.best_loss) summary.best_split = ledger_.status(last.best).record.value("split", "");
   for (const Point* point : points_) {
     const PointStatus& status = ledger_.status(point->id);
-    const auto large = too_large_.find(point->id);
     if (status.state == PointState::failed) {
       ++summary.failed;
       summary.problems.push_back(
           {point->id, status.record.value("kind", ""), status.record.value("reason", "")});
-    } else if (status.state != PointState::done && large != too_large_.end()) {
-      summary.problems.push_back({point->id, "skipped", large->second});
+    } else if (is_skipped(*point)) {
+      summary.problems.push_back({point->id, "skipped", too_large_.at(point->id)});
     }
   }
   return summary;
