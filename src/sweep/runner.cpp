@@ -113,6 +113,7 @@ class Runner {
   std::map<std::string, Clock::time_point> try_after_;                   // run directories in use
   std::vector<Job> jobs_;
   Clock::time_point last_beat_ = Clock::now();
+  Clock::time_point start_after_;  // no process before
   bool stopping_ = false;
 };
 
@@ -224,11 +225,11 @@ std::vector<RoomUse> Runner::uses() const {
 }
 
 void Runner::start_points() {
-  if (std::ssize(jobs_) >= options_.jobs) return;
+  if (std::ssize(jobs_) >= options_.jobs || Clock::now() < start_after_) return;
   const Ledger::Lock lock(ledger_);
   std::vector<RoomUse> taken = uses();
   for (const Point* point : points_) {
-    if (std::ssize(jobs_) >= options_.jobs) break;
+    if (std::ssize(jobs_) >= options_.jobs || Clock::now() < start_after_) break;
     if (is_settled(*point)) continue;
     const bool allowed = options_.point_bytes == 0 || point->process_bytes <= options_.point_bytes;
     if (!allowed || !room_.fits_alone(*point)) {
@@ -272,7 +273,13 @@ bool Runner::start(const Point& point, int attempt, const RoomUse& use) {
                            .cpus = use.cpus,
                            .memory_limit = memory_limit(point, options_.point_bytes),
                            .inherited = claim->descriptor()};
-  jobs_.push_back({&point, std::move(*claim), Child(child), use});
+  try {
+    jobs_.push_back({&point, std::move(*claim), Child(child), use});
+  } catch (const RunError&) {  // too many processes: one that ends makes room
+    if (jobs_.empty()) throw;
+    start_after_ = Clock::now() + std::chrono::seconds(1);
+    return false;
+  }
   ledger_.append(running_record(jobs_.back()));
   return true;
 }
