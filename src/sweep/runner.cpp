@@ -51,13 +51,8 @@ class Runner {
         ledger_(directory.ledger()),
         room_(options.memory_bytes),
         scope_(memory_scope()),
-        view_(options.progress) {
-    for (std::size_t i = 0; i < points.size(); ++i) {
-      if (i % static_cast<std::size_t>(options.shards) + 1 ==
-          static_cast<std::size_t>(options.shard)) {
-        points_.push_back(&points[i]);
-      }
-    }
+        view_(options.progress),
+        points_(of_shard(points, options.shard, options.shards)) {
     for (const Point* point : points_) {
       const PointStatus& status = ledger_.status(point->id);
       if (status.state == PointState::failed) failed_before_[point->id] = status.attempt;
@@ -423,6 +418,15 @@ SweepSummary Runner::summary() const {
 }
 
 }  // namespace
+
+std::vector<const Point*> of_shard(const std::vector<Point>& points, int shard, int shards) {
+  std::vector<const Point*> chosen;
+  for (auto i = static_cast<std::size_t>(shard - 1); i < points.size();
+       i += static_cast<std::size_t>(shards)) {
+    chosen.push_back(&points[i]);
+  }
+  return chosen;
+}
 
 SweepSummary run_sweep(const SweepDir& directory, const std::vector<Point>& points,
                        const SweepOptions& options) {
