@@ -27,7 +27,7 @@ struct Options {
   int jobs = 1;
   double stale_seconds = 120;
   int threads = 0;  // of a point; 0: the cores shared out to the jobs
-  bool dry_run = false, retry_failed = false, resume = false, quiet = false, json = false;
+  bool dry_run = false, retry_failed = false, quiet = false, json = false;
 };
 
 // "2/8": the second of eight.
@@ -76,15 +76,6 @@ Loaded load_points(const Options& o, const SweepSpec& spec, const SweepDir& dire
                     "choose another --out");
   }
   return loaded;
-}
-
-std::vector<Point> of_shard(const std::vector<Point>& points, std::pair<int, int> shard) {
-  std::vector<Point> chosen;
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    const int place = static_cast<int>(i % static_cast<std::size_t>(shard.second)) + 1;
-    if (place == shard.first) chosen.push_back(points[i]);
-  }
-  return chosen;
 }
 
 double predicted_seconds(const Point& point) {
@@ -190,7 +181,10 @@ int run(const Options& o) {
   const SweepDir directory(o.out.empty() ? "runs/" + spec.name : o.out);
   const Loaded loaded = load_points(o, spec, directory);
   if (o.dry_run) {
-    const std::vector<Point> points = of_shard(loaded.points, shard);
+    std::vector<Point> points;
+    for (const Point* point : of_shard(loaded.points, shard.first, shard.second)) {
+      points.push_back(*point);
+    }
     if (o.json) {
       print_points_json(points, directory);
     } else {
@@ -246,7 +240,6 @@ void add_sweep(CLI::App& app, int& exit_code) {
   command->add_flag("--dry-run", o->dry_run,
                     "List the points with planned memory and time; nothing is written");
   command->add_flag("--retry-failed", o->retry_failed, "Run failed points again");
-  command->add_flag("--resume", o->resume, "Continue the sweep in the directory (always on)");
   command->add_flag("--quiet", o->quiet, "No progress");
   command->add_flag("--json", o->json, "One machine-readable object on stdout");
   command->footer(

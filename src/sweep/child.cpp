@@ -35,7 +35,22 @@ void redirect(int from, const char* path, int flags) {
   if (fd > STDERR_FILENO) close(fd);
 }
 
-// In the child, after fork: system calls only.
+// A handler of this program would swallow a signal that comes before exec.
+void take_signals() {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action {};
+    sigaction(number, nullptr, &action);
+    if (action.sa_handler != SIG_IGN) {
+      action.sa_handler = SIG_DFL;
+      sigaction(number, &action, nullptr);
+    }
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// In the child, after fork, with all signals blocked: system calls only.
 void become(const ChildOptions& options, pid_t parent, const cpu_set_t& cpus, char* const* argv) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -50,9 +65,7 @@ void become(const ChildOptions& options, pid_t parent, const cpu_set_t& cpus, ch
     const rlimit limit{bytes, bytes};
     setrlimit(RLIMIT_DATA, &limit);
   }
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  take_signals();
   execv(kProgram, argv);
   _exit(127);
 }
@@ -91,9 +104,14 @@ Child::Child(const ChildOptions& options) : start_(std::chrono::steady_clock::no
   CPU_ZERO(&cpus);
   for (const int cpu : options.cpus) CPU_SET(static_cast<std::size_t>(cpu), &cpus);
   const pid_t parent = getpid();
+  sigset_t all, before;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, &before);
   pid_ = fork();
-  if (pid_ < 0) throw RunError(std::string("a process cannot be started: ") + std::strerror(errno));
+  const int error = errno;
   if (pid_ == 0) become(options, parent, cpus, argv.data());
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (pid_ < 0) throw RunError(std::string("a process cannot be started: ") + std::strerror(error));
 }
 
 Child::~Child() {

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <utility>
 
 #include "util/error.h"
@@ -66,9 +67,9 @@ const Owner& this_process() {
 // The file is whole and locked before it gets its name.
 std::optional<Claim> Claim::take(const fs::path& directory, const std::string& point, int attempt) {
   const fs::path path = claim_path(directory, point, attempt);
-  const fs::path temporary =
-      path.string() + ".tmp." + std::to_string(getpid()) + "." + this_process().boot.substr(0, 8);
-  unlink(temporary.c_str());
+  // Containers may share process numbers: a random one tells them apart.
+  const fs::path temporary = path.string() + ".tmp." + std::to_string(getpid()) + "." +
+                             std::to_string(std::random_device()());
   int fd = make_locked(temporary);
   if (fd < 0) return std::nullopt;
   const bool made = link(temporary.c_str(), path.c_str()) == 0;

@@ -2,9 +2,8 @@
 //
 //   {"time": "2026-11-25T08:00:00Z", "point": ID, "state": "queued"}
 //   {.., "state": "running", "attempt": 1, "host": "a", "boot": ID, "pid": 7, "child": 8,
-//   "heartbeat": 0,
-//        "cpus": [0], "threads": 1, "process_bytes": 70000000, "scope": ".."}   repeated while it
-//        runs
+//        "heartbeat": 0, "cpus": [0], "threads": 1, "process_bytes": 70000000, "scope": ".."}
+//                                                      repeated while it runs
 //   {.., "state": "done", "attempt": 1, "seconds": 3.2, "loss": 0.25, "split": "test"}
 //   {.., "state": "failed", "attempt": 1, "kind": "memory", "reason": ".."}
 //   {.., "state": "skipped", "reason": ".."}           this process may not run it: no room

@@ -51,13 +51,8 @@ class Runner {
         ledger_(directory.ledger()),
         room_(options.memory_bytes),
         scope_(memory_scope()),
-        view_(options.progress) {
-    for (std::size_t i = 0; i < points.size(); ++i) {
-      if (i % static_cast<std::size_t>(options.shards) + 1 ==
-          static_cast<std::size_t>(options.shard)) {
-        points_.push_back(&points[i]);
-      }
-    }
+        view_(options.progress),
+        points_(of_shard(points, options.shard, options.shards)) {
     for (const Point* point : points_) {
       const PointStatus& status = ledger_.status(point->id);
       if (status.state == PointState::failed) failed_before_[point->id] = status.attempt;
@@ -77,6 +72,7 @@ class Runner {
   };
 
   bool is_settled(const Point& point) const;
+  bool is_skipped(const Point& point) const;
   bool all_settled() const {
     return std::ranges::all_of(points_, [this](const Point* p) { return is_settled(*p); });
   }
@@ -112,6 +108,7 @@ class Runner {
   std::map<std::string, Clock::time_point> try_after_;                   // run directories in use
   std::vector<Job> jobs_;
   Clock::time_point last_beat_ = Clock::now();
+  Clock::time_point start_after_;  // no process before
   bool stopping_ = false;
 };
 
@@ -167,9 +164,15 @@ bool Runner::is_settled(const Point& point) const {
   if (status.state == PointState::failed) {
     const auto before = failed_before_.find(point.id);
     return !options_.retry_failed || before == failed_before_.end() ||
-           before->second != status.attempt;
+           before->second != status.attempt || too_large_.contains(point.id);
   }
-  return status.state != PointState::running && too_large_.contains(point.id);
+  return is_skipped(point);
+}
+
+bool Runner::is_skipped(const Point& point) const {
+  const PointState state = ledger_.status(point.id).state;
+  const bool open = state == PointState::queued || state == PointState::skipped;
+  return open && too_large_.contains(point.id);
 }
 
 // The attempt that this process may claim; 0 while somebody is at the point.
@@ -217,11 +220,11 @@ std::vector<RoomUse> Runner::uses() const {
 }
 
 void Runner::start_points() {
-  if (std::ssize(jobs_) >= options_.jobs) return;
+  if (std::ssize(jobs_) >= options_.jobs || Clock::now() < start_after_) return;
   const Ledger::Lock lock(ledger_);
   std::vector<RoomUse> taken = uses();
   for (const Point* point : points_) {
-    if (std::ssize(jobs_) >= options_.jobs) break;
+    if (std::ssize(jobs_) >= options_.jobs || Clock::now() < start_after_) break;
     if (is_settled(*point)) continue;
     const bool allowed = options_.point_bytes == 0 || point->process_bytes <= options_.point_bytes;
     if (!allowed || !room_.fits_alone(*point)) {
@@ -249,7 +252,7 @@ void Runner::skip(const Point& point) {
                       " for points (--memory-limit)");
   too_large_[point.id] = reason;
   view_.note(point.id + ": skipped: " + reason);
-  if (state != PointState::skipped) {
+  if (state != PointState::skipped && state != PointState::failed) {
     ledger_.append({{"point", point.id}, {"state", "skipped"}, {"reason", reason}});
   }
 }
@@ -265,7 +268,13 @@ bool Runner::start(const Point& point, int attempt, const RoomUse& use) {
                            .cpus = use.cpus,
                            .memory_limit = memory_limit(point, options_.point_bytes),
                            .inherited = claim->descriptor()};
-  jobs_.push_back({&point, std::move(*claim), Child(child), use});
+  try {
+    jobs_.push_back({&point, std::move(*claim), Child(child), use});
+  } catch (const RunError&) {  // too many processes: one that ends makes room
+    if (jobs_.empty()) throw;
+    start_after_ = Clock::now() + std::chrono::seconds(1);
+    return false;
+  }
   ledger_.append(running_record(jobs_.back()));
   return true;
 }
@@ -372,7 +381,7 @@ SweepCounts Runner::counts() const {
     if (!is_settled(*point)) counts.work_left += work;
     counts.done += status.state == PointState::done;
     counts.failed += status.state == PointState::failed && is_settled(*point);
-    counts.skipped += status.state != PointState::done && too_large_.contains(point->id);
+    counts.skipped += is_skipped(*point);
     counts.elsewhere += status.state == PointState::running &&
                         std::ranges::find(jobs_, point, &Job::point) == jobs_.end();
     const auto loss = status.record.find("loss");
@@ -397,19 +406,27 @@ SweepSummary Runner::summary() const {
   if (last.best_loss) summary.best_split = ledger_.status(last.best).record.value("split", "");
   for (const Point* point : points_) {
     const PointStatus& status = ledger_.status(point->id);
-    const auto large = too_large_.find(point->id);
     if (status.state == PointState::failed) {
       ++summary.failed;
       summary.problems.push_back(
           {point->id, status.record.value("kind", ""), status.record.value("reason", "")});
-    } else if (status.state != PointState::done && large != too_large_.end()) {
-      summary.problems.push_back({point->id, "skipped", large->second});
+    } else if (is_skipped(*point)) {
+      summary.problems.push_back({point->id, "skipped", too_large_.at(point->id)});
     }
   }
   return summary;
 }
 
 }  // namespace
+
+std::vector<const Point*> of_shard(const std::vector<Point>& points, int shard, int shards) {
+  std::vector<const Point*> chosen;
+  for (auto i = static_cast<std::size_t>(shard - 1); i < points.size();
+       i += static_cast<std::size_t>(shards)) {
+    chosen.push_back(&points[i]);
+  }
+  return chosen;
+}
 
 SweepSummary run_sweep(const SweepDir& directory, const std::vector<Point>& points,
                        const SweepOptions& options) {

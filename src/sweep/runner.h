@@ -36,6 +36,9 @@ struct SweepSummary {
   std::string best_split;
 };
 
+// Every shards-th point, from the shard-th (counted from 1).
+std::vector<const Point*> of_shard(const std::vector<Point>& points, int shard, int shards);
+
 // Until every point of the shard is done, failed or (too large for this machine) skipped, here or
 // by other processes; or until a signal, after which runs write checkpoints and are given back.
 // Throws RunError for a disk that fails; points that run then are given back by their claims.

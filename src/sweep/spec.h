@@ -2,16 +2,16 @@
 //
 //   base: quickstart.yaml                  # relative to the current directory, else to this file's
 //   name: rates                            # names the directory runs/<name>; default: the file's
-//   name set: {meta.steps: 500}                 # the same in every point grid: {inner.steps: [1,
-//   2, 5], inner.optimizer.lr: [0.01, 0.1]}    # every combination zip: {meta.batch: [4, 8],
-//   meta.steps: [800, 400]}                  # side by side, equal lengths list: [{gradient.mode:
-//   reverse}, {gradient.chunk: 5}]              # point by point; as a map
+//   set: {meta.steps: 500}                 # the same in every point
+//   grid: {inner.steps: [1, 2, 5], inner.optimizer.lr: [0.01, 0.1]}    # every combination
+//   zip: {meta.batch: [4, 8], meta.steps: [800, 400]}     # side by side, equal lengths
+//   list: [{gradient.mode: reverse}, {gradient.chunk: 5}] # point by point; as a map
 //                                          # {key: [values]}, one point per value of each key alone
 //   random: {samples: 20, seed: 1, meta.optimizer.lr: {log_uniform: [1e-4, 1e-1]}}
 //                                          # or {uniform: [low, high]}, {choice: [..]}, [..]
 //   seeds: [1, 2, 3]                       # every point with each seed
-//   when: steps * batch <= 20              # or a list of conditions; points that break one are
-//   left out memory: 2GiB                           # the most that the process of a point may use
+//   when: steps * batch <= 20              # or a list of conditions; others are left out
+//   memory: 2GiB                           # the most that the process of a point may use
 //
 // The blocks multiply: grid x zip x list x random x seeds, the first varying slowest.
 #pragma once

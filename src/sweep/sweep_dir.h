@@ -1,8 +1,6 @@
 // The directory of a sweep:
 //
-//   sweep.yaml       what was asked for, in one form; written last, so that a sweep whose file is
-//   there
-//                    is whole
+//   sweep.yaml       what was asked for, in one form; written last: where it is, the sweep is whole
 //   base.yaml        the base config, every default written out
 //   points.jsonl     every point: id, settings, frozen config, plan (point.h)
 //   ledger.jsonl     what happened to each (ledger.h)

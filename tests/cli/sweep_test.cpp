@@ -247,6 +247,17 @@ TEST_CASE("a failed point whose words are lost ends like any other") {
   CHECK(outcome.out.find(point + ": error: exit code 1\n") != std::string::npos);
 }
 
+TEST_CASE("a failure stays known when the point is too large for a retry") {
+  const Sweep sweep("list: [{inner.optimizer.lr: 1e30}]\n");
+  REQUIRE(sweep.run().code == 1);
+  const std::size_t records = sweep.ledger().size();
+  const Outcome outcome = sweep.run({"--retry-failed", "--memory-limit", "1MiB"});
+  CHECK(outcome.code == 1);
+  CHECK(outcome.out.starts_with("s: ended: 0 of 1 points done, 1 failed, 0 skipped, 0 left\n"));
+  CHECK(outcome.out.find(": non_finite: ") != std::string::npos);
+  CHECK(sweep.ledger().size() == records);
+}
+
 TEST_CASE("SIGINT lets running points write checkpoints and gives them back") {
   const Sweep sweep("grid: {meta.steps: [20000, 20001]}\nset: {meta.checkpoint_every: 100000}\n");
   Process process(Sweep::args("out"), sweep.path);

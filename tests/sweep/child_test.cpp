@@ -1,10 +1,15 @@
 #include "sweep/child.h"
 
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
+#include <thread>
 
+#include "../util/testing.h"
 #include "sweep/view.h"
+#include "train/signals.h"
 
 using namespace mixflow;
 
@@ -40,6 +45,25 @@ TEST_CASE("failures have a kind and the last words of the process") {
   CHECK(failure_of({.status = SIGKILL, .peak_rss_bytes = 1 << 20}, "", 2 << 20).reason ==
         "killed by signal 9 (Killed), as the system does when memory runs out (it used 1.0 MiB, "
         "its limit is 2.0 MiB)");
+}
+
+TEST_CASE("waits for a signal" * doctest::skip()) { pause(); }  // for the test below
+
+TEST_CASE("SIGTERM ends a child, however young") {
+  const TemporaryDirectory directory;
+  const SignalGuard signals;
+  for (int i = 0; i < 20; ++i) {
+    Child child({.args = {"--no-skip", "--test-case=waits for a signal"},
+                 .error_file = directory / "stderr.txt"});
+    child.signal(SIGTERM);
+    std::optional<ChildExit> exit;
+    for (int wait = 0; wait < 500 && !(exit = child.poll()); ++wait) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    REQUIRE(exit);
+    CHECK(WIFSIGNALED(exit->status));
+    CHECK(WTERMSIG(exit->status) == SIGTERM);
+  }
 }
 
 TEST_CASE("the line of progress counts, and tells the time left and the best point") {
