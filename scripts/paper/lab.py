@@ -100,6 +100,7 @@ class Lab:
         self.matmul_gflops = self.info["matmul_gflops"]["f32"]["all_threads"]
         self.cores = len(os.sched_getaffinity(0))
         self.files = 0
+        self.has_times = False  # of what is kept
 
     def write(self, config):
         self.files += 1
@@ -153,6 +154,7 @@ class Lab:
         found = json.loads(out)["rows"] if out.strip() else []
         if name and len(found) == len(rows):
             (self.json / f"{name}.json").write_text(out)
+            self.has_times |= any(row["measured"] for row in found)
         return found + rows[len(found) :]
 
     def output(self, process, seconds):

@@ -181,7 +181,9 @@ def combined(lab):
     if not any(lab.json.iterdir()):
         return False
     keys = "config,gradient.mode,gradient.remat.block,gradient.remat.save_inner_grads"
-    lab.report([lab.json], "--rows", keys, "--baseline", "gradient.mode=reverse", "--out", "report.html")
+    values = "dynamic_bytes,flop" + ",step_s" * lab.has_times
+    ratios = ["--baseline", "gradient.mode=reverse"]
+    lab.report([lab.json], "--rows", keys, "--value", values, *ratios, "--out", "report.html")
     return True
 
 
