@@ -6,8 +6,8 @@
 Plans at the paper's shapes, measures at shapes that fit; one module of scripts/paper/ for each experiment, each with a
 budget of time for what it measures, which drops repetitions rather than overrun. Writes into DIR (default: results/)
 CSV, Markdown and plots for each, README.md, which sets the paper's headline claims beside what was found, and
-report.html; below json/ and runs/, which are begun anew, what bench and plan printed and the trained runs. --quick:
-smaller shapes, the corners of the sweep, under 5 minutes. Exit code 1 if an experiment failed. matplotlib is installed
+report.html; below json/ and trained/ what bench and plan printed and the trained runs, which replace those of an earlier
+time. --quick: smaller shapes, the corners of the sweep, under 5 minutes. Exit code 1 if an experiment failed. matplotlib is installed
 into build/venv where it is missing."""
 
 import argparse

@@ -83,7 +83,7 @@ def run(lab, out):
 
     def table(name, title, rows, caption):
         values = MEASURED if any(row.get("measured") for row in rows) else PLANNED
-        files = sorted(lab.json.glob(f"{name}*.json"))
+        files = lab.files(name)
         section.report(lab, name, files, caption, ",".join(KEYS), values, baseline=BASELINE)
         tables[title] = rows
 

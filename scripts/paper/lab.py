@@ -86,24 +86,24 @@ class Budget:
 
 class Lab:
     """Runs the binary. `matmul_gflops` is the machine's measured peak, from which all predicted times come. What `plan` and
-    `bench` print under a name stays in out/json/, what a sweep trains in out/runs/, for `mixflow report`."""
+    `bench` print under a name stays in out/json/, what a sweep trains in out/trained/, for `mixflow report`."""
 
     KILL_AFTER_S = 300  # an interrupted measurement finishes its meta-step first
 
     def __init__(self, binary, directory, out, quick):
         self.binary, self.directory, self.quick = binary, directory, quick
-        self.out, self.json, self.runs = out, out / "json", out / "runs"
-        for old in (self.json, self.runs):  # nothing of an earlier reproduction may get into the tables
-            shutil.rmtree(old, ignore_errors=True)
-            old.mkdir()
+        self.out, self.json, self.trained = out, out / "json", out / "trained"
+        self.json.mkdir(exist_ok=True)
+        self.kept = {}  # file by name; what an earlier reproduction left in out/json/ is not among them
         self.info = json.loads(tools.mixflow(binary, "info", "--json"))
         self.matmul_gflops = self.info["matmul_gflops"]["f32"]["all_threads"]
         self.cores = len(os.sched_getaffinity(0))
-        self.files = 0
+        self.configs = 0
+        self.has_times = False  # of what is kept
 
     def write(self, config):
-        self.files += 1
-        path = self.directory / str(self.files) / f"{config['name']}.yaml"
+        self.configs += 1
+        path = self.directory / str(self.configs) / f"{config['name']}.yaml"
         path.parent.mkdir()
         tools.write_config(path, config)
         return path
@@ -127,8 +127,16 @@ class Lab:
         this name."""
         path = self.write(config)
         out = tools.mixflow(self.binary, "plan", path.name, "--json", *over_options(over), cwd=path.parent)
-        (self.json / f"{name}.json").write_text(out)
+        self.keep(name, out)
         return json.loads(out)["plans"]
+
+    def keep(self, name, text):
+        self.kept[name] = self.json / f"{name}.json"
+        self.kept[name].write_text(text)
+
+    def files(self, start):
+        """Those kept under names that start so."""
+        return [path for name, path in sorted(self.kept.items()) if name.startswith(start)]
 
     def bench(self, config, over, reps, seconds, name=None):
         """Measures every combination of the lists `over`, [(key, values)], the first varying slowest, as one
@@ -152,7 +160,8 @@ class Lab:
             raise SystemExit(f"{' '.join(command)}\nexit code {process.returncode}\n{error.strip()}")
         found = json.loads(out)["rows"] if out.strip() else []
         if name and len(found) == len(rows):
-            (self.json / f"{name}.json").write_text(out)
+            self.keep(name, out)
+            self.has_times |= any(row["measured"] for row in found)
         return found + rows[len(found) :]
 
     def output(self, process, seconds):
@@ -168,8 +177,11 @@ class Lab:
             raise
 
     def sweep(self, name, *arguments):
-        """Trains the points of configs/sweeps/<name>.yaml, one at a time; the sweep's directory."""
-        out = self.runs / name
+        """Trains the points of configs/sweeps/<name>.yaml, one at a time; the sweep's directory, which is made anew, so
+        that times are of this machine and build."""
+        out = self.trained / name
+        if out.exists():
+            shutil.rmtree(out)
         file = tools.ROOT / "configs" / "sweeps" / f"{name}.yaml"
         tools.mixflow(self.binary, "sweep", file, "--out", out, "--jobs", "1", "--quiet", *arguments)
         return out

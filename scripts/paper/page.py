@@ -178,10 +178,12 @@ def claims(sections):
 
 def combined(lab):
     """report.html: one page by `mixflow report` of what `plan` and `bench` printed; False where nothing was kept."""
-    if not any(lab.json.iterdir()):
+    if not lab.kept:
         return False
     keys = "config,gradient.mode,gradient.remat.block,gradient.remat.save_inner_grads"
-    lab.report([lab.json], "--rows", keys, "--baseline", "gradient.mode=reverse", "--out", "report.html")
+    values = "dynamic_bytes,flop" + ",step_s" * lab.has_times
+    ratios = ["--baseline", "gradient.mode=reverse"]
+    lab.report(lab.files(""), "--rows", keys, "--value", values, *ratios, "--out", "report.html")
     return True
 
 

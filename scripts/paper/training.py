@@ -9,7 +9,7 @@ def run(lab, out):
         "Where the other experiments measure single meta-steps, these train small transformers on text, by"
         " `mixflow sweep configs/sweeps/techniques.yaml` and `loss_weighting.yaml`, whose first lines say what to expect."
         " Points run one after the other, so their times are not interleaved. The pages with plots have"
-        " their learning curves; the runs themselves are in runs/."
+        " their learning curves; the runs themselves are in trained/."
     )
     section.report(
         lab,

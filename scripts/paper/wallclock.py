@@ -35,7 +35,7 @@ def run(lab, out):
     section.report(
         lab,
         "wallclock",
-        sorted(lab.json.glob("wallclock_*.json")),
+        lab.files("wallclock_"),
         "The task's config, the mode, and both rematerialisations (block, saved gradients) or neither",
         "config,gradient.mode,gradient.remat.block",
         VALUES if measured else PLANNED,
