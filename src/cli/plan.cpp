@@ -12,6 +12,7 @@
 #include "train/progress.h"
 #include "util/parallel.h"
 #include "util/table.h"
+#include "util/text.h"
 
 namespace mixflow {
 namespace {
@@ -117,12 +118,6 @@ void print_peak(const Row& row) {
   }
 }
 
-std::string number(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
 std::string table_of(const std::vector<Row>& rows) {
   std::vector<std::vector<std::string>> table(1, {"config"});
   for (const auto& [key, value] : rows.front().settings) table[0].push_back(key);
@@ -138,9 +133,9 @@ std::string table_of(const std::vector<Row>& rows) {
     cells.insert(cells.end(),
                  {plan.mode, std::to_string(plan.theta_size), format_bytes(plan.static_bytes),
                   format_bytes(plan.dynamic_bytes),
-                  number("%.2fx", static_cast<double>(row.reverse_dynamic_bytes) /
-                                      static_cast<double>(plan.dynamic_bytes)),
-                  number("%.4g", static_cast<double>(plan.flop) * 1e-9),
+                  formatted("%.2fx", static_cast<double>(row.reverse_dynamic_bytes) /
+                                         static_cast<double>(plan.dynamic_bytes)),
+                  formatted("%.4g", static_cast<double>(plan.flop) * 1e-9),
                   format_seconds(predicted_seconds(plan)), std::to_string(plan.nodes)});
     table.push_back(std::move(cells));
   }

@@ -145,6 +145,8 @@ const Bf16Kernels* bf16_table() {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "kernels/every_target.h"
+
 namespace mixflow {
 
 HWY_EXPORT(bf16_table);
@@ -152,13 +154,7 @@ const Bf16Kernels& portable_bf16_kernels() { return *HWY_DYNAMIC_DISPATCH(bf16_t
 
 std::vector<const Bf16Kernels*> all_portable_bf16_kernels() {
   std::vector<const Bf16Kernels*> all;
-  for (std::int64_t rest = hwy::SupportedTargets() & HWY_TARGETS; rest != 0; rest &= rest - 1) {
-    hwy::SetSupportedTargetsForTest(rest & -rest);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    all.push_back(&portable_bf16_kernels());
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  on_every_target(HWY_TARGETS, [&] { all.push_back(&portable_bf16_kernels()); });
   return all;
 }
 

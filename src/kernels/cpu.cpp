@@ -163,6 +163,41 @@ double fastest(double seconds, const Run& run) {
   return best;
 }
 
+// Blocks of one result on every thread, of packed operands of 512 KiB each.
+double measure_bf16_gflops(int threads) {
+  constexpr std::int64_t kSize = 512;
+  constexpr std::int64_t kTiles = kSize / kBf16Terms;
+  constexpr std::int64_t kPanel = kTiles * kBf16TileWords;
+  const Bf16Kernels& kernels = bf16_kernels();
+  constexpr std::int64_t kStride = kSize + 16;
+  double seconds = 0;
+  int team = 0;  // there may be fewer threads than asked for
+#pragma omp parallel num_threads(threads) reduction(max : seconds) reduction(+ : team)
+  {
+    team = 1;
+    constexpr std::size_t kWords = std::size_t{kSize} * kSize / 2;
+    constexpr std::size_t kLine = 16;                                  // words
+    std::vector<std::uint32_t> store(2 * kWords + kLine, 0x3F803F80);  // ones
+    void* aligned = store.data();
+    std::size_t room = store.size() * sizeof(std::uint32_t);
+    const auto* a = static_cast<std::uint32_t*>(std::align(64, 2 * kWords * 4, aligned, room));
+    const std::uint32_t* b = a + kWords;
+    std::vector<float> c(kSize * kStride);
+    seconds = fastest(0.1, [&] {
+      kernels.begin();
+      for (std::int64_t j = 0; j < kSize; j += kBf16Block) {
+        for (std::int64_t i = 0; i < kSize; i += kBf16Block) {
+          kernels.block(a + i / kBf16Vectors * kPanel, kPanel, b + j / kBf16Vectors * kPanel,
+                        kPanel, kTiles, kBf16Block, kBf16Block, c.data() + i * kStride + j, kStride,
+                        false);
+        }
+      }
+      kernels.end();
+    });
+  }
+  return 2.0 * kSize * kSize * kSize * team / seconds * 1e-9;
+}
+
 }  // namespace
 
 const std::vector<int>& usable_cpus() { return cpus().list; }
@@ -204,45 +239,6 @@ CpuInfo cpu_info() {
   info.onednn = onednn_version();
   return info;
 }
-
-namespace {
-
-// Blocks of one result on every thread, of packed operands of 512 KiB each.
-double measure_bf16_gflops(int threads) {
-  constexpr std::int64_t kSize = 512;
-  constexpr std::int64_t kTiles = kSize / kBf16Terms;
-  constexpr std::int64_t kPanel = kTiles * kBf16TileWords;
-  const Bf16Kernels& kernels = bf16_kernels();
-  constexpr std::int64_t kStride = kSize + 16;
-  double seconds = 0;
-  int team = 0;  // there may be fewer threads than asked for
-#pragma omp parallel num_threads(threads) reduction(max : seconds) reduction(+ : team)
-  {
-    team = 1;
-    constexpr std::size_t kWords = std::size_t{kSize} * kSize / 2;
-    constexpr std::size_t kLine = 16;                                  // words
-    std::vector<std::uint32_t> store(2 * kWords + kLine, 0x3F803F80);  // ones
-    void* aligned = store.data();
-    std::size_t room = store.size() * sizeof(std::uint32_t);
-    const auto* a = static_cast<std::uint32_t*>(std::align(64, 2 * kWords * 4, aligned, room));
-    const std::uint32_t* b = a + kWords;
-    std::vector<float> c(kSize * kStride);
-    seconds = fastest(0.1, [&] {
-      kernels.begin();
-      for (std::int64_t j = 0; j < kSize; j += kBf16Block) {
-        for (std::int64_t i = 0; i < kSize; i += kBf16Block) {
-          kernels.block(a + i / kBf16Vectors * kPanel, kPanel, b + j / kBf16Vectors * kPanel,
-                        kPanel, kTiles, kBf16Block, kBf16Block, c.data() + i * kStride + j, kStride,
-                        false);
-        }
-      }
-      kernels.end();
-    });
-  }
-  return 2.0 * kSize * kSize * kSize * team / seconds * 1e-9;
-}
-
-}  // namespace
 
 double measure_matmul_gflops(int threads, bool bf16) {
   if (bf16) return measure_bf16_gflops(threads);

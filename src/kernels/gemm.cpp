@@ -118,9 +118,9 @@ class OwnGemm final : public Kernel {
         panel_columns_(problem_.kernels->panel_columns(problem_.n)),
         thread_bytes_(thread_bytes(panel_floats)),
         threads_(threads),
-        chunks_(problem_.batch % threads == 0 || problem_.batch >= 4 * threads
-                    ? 1
-                    : std::min<std::int64_t>(threads, problem_.m)) {}
+        chunks_(threads == 1 || problem_.by_batch() ? 1
+                                                    : std::min<std::int64_t>(threads, problem_.m)) {
+  }
 
   // A multiple of a cache line, and not of a page: threads' panels at equal page offsets would
   // share cache sets.

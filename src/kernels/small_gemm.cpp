@@ -455,6 +455,8 @@ const GemmKernels* kernels() {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "kernels/every_target.h"
+
 namespace mixflow {
 
 HWY_EXPORT(kernels);
@@ -463,14 +465,7 @@ const GemmKernels& gemm_kernels() { return *HWY_DYNAMIC_DISPATCH(kernels)(); }
 
 std::vector<const GemmKernels*> all_gemm_kernels() {
   std::vector<const GemmKernels*> all;
-  const std::int64_t supported = hwy::SupportedTargets();
-  for (std::int64_t rest = supported & HWY_TARGETS; rest != 0; rest &= rest - 1) {
-    hwy::SetSupportedTargetsForTest(rest & -rest);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    all.push_back(&gemm_kernels());
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  on_every_target(HWY_TARGETS, [&] { all.push_back(&gemm_kernels()); });
   return all;
 }
 

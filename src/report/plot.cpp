@@ -1,11 +1,11 @@
 #include "report/plot.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdio>
 
 #include "report/table.h"
+#include "util/memory.h"
 
 namespace mixflow {
 namespace {
@@ -44,10 +44,9 @@ void scale_y(Plot& plot, const std::string& value_name) {
   double size = 1;
   const char* unit = "";
   if (is_bytes(value_name)) {
-    static constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
-    std::size_t i = 0;
-    for (; i + 1 < kUnits.size() && high >= 1024 * size; ++i) size *= 1024;
-    unit = kUnits[i];
+    const BinaryUnit binary = binary_unit(high);
+    size = binary.size;
+    unit = binary.name;
   } else if (is_seconds(value_name)) {
     unit = high >= 1 ? "s" : high >= 1e-3 ? "ms" : "µs";
     size = high >= 1 ? 1 : high >= 1e-3 ? 1e-3 : 1e-6;

@@ -1,35 +1,14 @@
 #include "report/table.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 
 #include "report/escape.h"
+#include "util/memory.h"
 #include "util/text.h"
 
 namespace mixflow {
 namespace {
-
-std::string with(const char* format, auto... values) {
-  char text[128];
-  std::snprintf(text, sizeof text, format, values...);
-  return text;
-}
-
-struct Unit {
-  double size = 1;
-  const char* name = "B";
-};
-
-Unit unit_of(double bytes) {
-  static constexpr std::array<const char*, 5> kNames = {"B", "KiB", "MiB", "GiB", "TiB"};
-  Unit unit;
-  for (std::size_t i = 1; i < kNames.size() && std::abs(bytes) >= 1024 * unit.size; ++i) {
-    unit = {unit.size * 1024, kNames[i]};
-  }
-  return unit;
-}
 
 ReportCell number_cell(const std::string& name, const PivotCell& cell) {
   if (!cell.value) return {.text = std::string(kAbsent)};
@@ -45,7 +24,8 @@ ReportCell number_cell(const std::string& name, const PivotCell& cell) {
 
 ReportCell ratio_cell(const PivotCell& cell) {
   if (!cell.ratio) return {.text = std::string(kAbsent)};
-  return {.text = with(*cell.ratio < 0.1 ? "%.2gx" : "%.2fx", *cell.ratio), .number = cell.ratio};
+  return {.text = formatted(*cell.ratio < 0.1 ? "%.2gx" : "%.2fx", *cell.ratio),
+          .number = cell.ratio};
 }
 
 std::vector<std::string> labels_of(const std::vector<std::string>& keys,
@@ -120,11 +100,11 @@ bool is_bytes(std::string_view name) { return name.find("_bytes") != std::string
 std::string number_for_people(const std::string& name, double value) {
   if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
   if (is_bytes(name)) {
-    const Unit unit = unit_of(value);
-    return with(unit.size == 1 ? "%.0f %s" : "%.1f %s", value / unit.size, unit.name);
+    const BinaryUnit unit = binary_unit(std::abs(value));
+    return formatted(unit.size == 1 ? "%.0f %s" : "%.1f %s", value / unit.size, unit.name);
   }
-  if (value == std::floor(value) && std::abs(value) < 1e12) return with("%.0f", value);
-  return with("%.4g", value);
+  if (value == std::floor(value) && std::abs(value) < 1e12) return formatted("%.0f", value);
+  return formatted("%.4g", value);
 }
 
 std::string interval_for_people(const std::string& name, double value, double interval) {
@@ -132,19 +112,21 @@ std::string interval_for_people(const std::string& name, double value, double in
   double scale = 1;
   std::string unit;
   if (is_bytes(name)) {
-    scale = unit_of(value).size;
-    unit = std::string(" ") + unit_of(value).name;
+    const BinaryUnit binary = binary_unit(std::abs(value));
+    scale = binary.size;
+    unit = std::string(" ") + binary.name;
   } else if (value != 0 && (std::abs(value) < 1e-3 || std::abs(value) >= 1e6)) {
     const double exponent = std::floor(std::log10(std::abs(value)));
     scale = std::pow(10, exponent);
-    unit = with("e%+03d", static_cast<int>(exponent));
+    unit = formatted("e%+03d", static_cast<int>(exponent));
   }
   const auto places = [&](double x, int significant) {  // behind the point
     return x == 0 ? 0
                   : significant - 1 - static_cast<int>(std::floor(std::log10(std::abs(x) / scale)));
   };
   const int digits = std::clamp(std::max(places(interval, 2), places(value, 3)), 0, 9);
-  const std::string text = with("%.*f ± %.*f", digits, value / scale, digits, interval / scale);
+  const std::string text =
+      formatted("%.*f ± %.*f", digits, value / scale, digits, interval / scale);
   return unit.starts_with("e") ? "(" + text + ")" + unit : text + unit;
 }
 
@@ -157,7 +139,7 @@ std::vector<ReportTable> tables_of(const Pivot& pivot) {
     table.header.emplace_back("runs");
     for (std::size_t r = 0; r < table.rows.size(); ++r) {
       const auto runs = static_cast<double>(pivot.row_runs[r]);
-      table.rows[r].push_back({.text = with("%.0f", runs), .number = runs});
+      table.rows[r].push_back({.text = formatted("%.0f", runs), .number = runs});
     }
     for (std::size_t v = 0; v < pivot.values.size(); ++v) {
       add_columns(pivot, v, 0, pivot.values[v], table);

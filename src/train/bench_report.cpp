@@ -13,12 +13,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string with(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
 // Factors over the first row; null where one of the two was not measured.
 Json time_ratio(const BenchRow& row, const BenchRow& first) {
   if (!row.measured || !first.measured) return nullptr;
@@ -113,13 +107,13 @@ std::vector<std::string> cells_of(const BenchRow& row, const BenchRow& first) {
   add(row.measured, format_seconds(row.median_s()));
   add(row.measured, format_seconds(min));
   add(row.measured, format_seconds(max));
-  add(!ratio.is_null(), ratio.is_null() ? "" : with("%.2fx", ratio.get<double>()));
-  add(row.measured, with(row.gflops() < 100 ? "%.3g" : "%.0f", row.gflops()));
-  add(row.measured && row.has_mfu, with("%.1f %%", 100 * row.mfu()));
+  add(!ratio.is_null(), ratio.is_null() ? "" : formatted("%.2fx", ratio.get<double>()));
+  add(row.measured, formatted(row.gflops() < 100 ? "%.3g" : "%.0f", row.gflops()));
+  add(row.measured && row.has_mfu, formatted("%.1f %%", 100 * row.mfu()));
   add(true, format_seconds(row.predicted_s));
   add(true, format_bytes(row.plan.static_bytes));
   add(true, format_bytes(row.plan.dynamic_bytes));
-  add(true, with("%.2fx", memory_ratio(row, first)));
+  add(true, formatted("%.2fx", memory_ratio(row, first)));
   add(row.measured, format_bytes(row.arena_peak_bytes));
   add(row.measured, format_bytes(row.rss_bytes));
   if (!row.reason.empty()) cells.push_back(row.reason);

@@ -54,19 +54,28 @@ std::string_view kind_of(std::string_view name) {
   return name.substr(0, dot);
 }
 
+// By tensor: the norm of the gradient of its kind.
+std::vector<double> kind_norms(const Tensors& gradient, const std::vector<Port>& eta) {
+  std::map<std::string_view, double> squares;
+  for (std::size_t i = 0; i < gradient.size(); ++i)
+    squares[kind_of(eta[i].name)] += norm(gradient[i]) * norm(gradient[i]);
+  std::vector<double> norms;
+  for (std::size_t i = 0; i < gradient.size(); ++i)
+    norms.push_back(std::sqrt(squares[kind_of(eta[i].name)]));
+  return norms;
+}
+
 // |a - b| / |b| per tensor, the worst, where a and b may differ by the rounding of arithmetic with
 // this epsilon. A tensor whose gradient is nothing but rounding beside the others of its kind is
 // measured against theirs: four units in the last place of the gradient of the kind pass.
 CheckLine compare(std::string what, const Tensors& a, const Tensors& b, double tolerance,
                   double epsilon, const std::vector<Port>& eta) {
   CheckLine line{.what = std::move(what), .tolerance = tolerance};
-  std::map<std::string_view, double> squares;
-  for (std::size_t i = 0; i < b.size(); ++i)
-    squares[kind_of(eta[i].name)] += norm(b[i]) * norm(b[i]);
+  const std::vector<double> kind_norm = kind_norms(b, eta);
   for (std::size_t i = 0; i < a.size(); ++i) {
     std::vector<double> difference(a[i].size());
     for (std::size_t e = 0; e < difference.size(); ++e) difference[e] = a[i][e] - b[i][e];
-    const double floor = 4 * epsilon / tolerance * std::sqrt(squares[kind_of(eta[i].name)]);
+    const double floor = 4 * epsilon / tolerance * kind_norm[i];
     const double scale = std::max({norm(b[i]), floor, 1e-8 * norm(b)});
     note(line, scale > 0 ? norm(difference) / scale : norm(difference), eta[i].name);
   }
@@ -220,9 +229,7 @@ CheckLine differences(const Config& config, const TaskSource& source, const Poin
 
 std::vector<Bf16Error> bf16_errors(const Tensors& a, const Tensors& b,
                                    const std::vector<Port>& eta) {
-  std::map<std::string_view, double> squares;
-  for (std::size_t i = 0; i < b.size(); ++i)
-    squares[kind_of(eta[i].name)] += norm(b[i]) * norm(b[i]);
+  const std::vector<double> kind_norm = kind_norms(b, eta);
   std::vector<Bf16Error> errors;
   for (std::size_t i = 0; i < a.size(); ++i) {
     double product = 0, difference = 0;
@@ -235,7 +242,7 @@ std::vector<Bf16Error> bf16_errors(const Tensors& a, const Tensors& b,
     errors.push_back({.tensor = eta[i].name,
                       .cosine = both_zero ? 1 : product / (norm(a[i]) * scale),
                       .relative = both_zero ? 0 : std::sqrt(difference) / scale,
-                      .share = both_zero ? 0 : scale / std::sqrt(squares[kind_of(eta[i].name)])});
+                      .share = both_zero ? 0 : scale / kind_norm[i]});
   }
   return errors;
 }

@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdio>
+
+#include "util/memory.h"
+#include "util/text.h"
 
 namespace mixflow {
 
@@ -67,13 +69,9 @@ std::string format_seconds(double seconds) {
 }
 
 std::string format_bytes(std::int64_t bytes) {
-  static constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  char text[64];
-  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
-  return text;
+  const auto value = static_cast<double>(bytes);
+  const BinaryUnit unit = binary_unit(value);
+  return formatted(unit.size == 1 ? "%.0f %s" : "%.1f %s", value / unit.size, unit.name);
 }
 
 }  // namespace mixflow

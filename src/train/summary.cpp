@@ -1,28 +1,23 @@
 // The summary of a run, for summary.json and for people.
-#include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "train/progress.h"
 #include "train/trainer.h"
 #include "util/error.h"
+#include "util/text.h"
 
 namespace mixflow {
 namespace {
 
-std::string format(const char* pattern, auto... values) {
-  char text[512];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
-
 std::string table_row(const EvalPoint& before, const EvalPoint& after, bool accuracy) {
-  std::string row = format("  after %4lld inner steps   loss %10.4g ± %-9.2g ->  %10.4g ± %-9.2g",
-                           static_cast<long long>(after.inner_steps), before.loss, before.loss_ci95,
-                           after.loss, after.loss_ci95);
+  std::string row =
+      formatted("  after %4lld inner steps   loss %10.4g ± %-9.2g ->  %10.4g ± %-9.2g",
+                static_cast<long long>(after.inner_steps), before.loss, before.loss_ci95,
+                after.loss, after.loss_ci95);
   if (accuracy) {
-    row += format("  accuracy %5.1f %% -> %5.1f %% ± %.1f", 100 * before.accuracy,
-                  100 * after.accuracy, 100 * after.accuracy_ci95);
+    row += formatted("  accuracy %5.1f %% -> %5.1f %% ± %.1f", 100 * before.accuracy,
+                     100 * after.accuracy, 100 * after.accuracy_ci95);
   }
   return row + "\n";
 }
@@ -87,30 +82,30 @@ TrainSummary parse_summary(const std::string& text) {
 
 std::string to_text(const TrainSummary& s) {
   std::string text =
-      format("%s: %s after %lld meta-steps in %s (%s per meta-step)\n", s.name.c_str(),
-             s.interrupted ? "interrupted" : "done", static_cast<long long>(s.steps),
-             format_seconds(s.seconds).c_str(), format_seconds(s.step_s).c_str());
-  text += format("Meta-loss in training: %.4g at the start, %.4g at the end\n", s.meta_loss_first,
-                 s.meta_loss_last);
+      formatted("%s: %s after %lld meta-steps in %s (%s per meta-step)\n", s.name.c_str(),
+                s.interrupted ? "interrupted" : "done", static_cast<long long>(s.steps),
+                format_seconds(s.seconds).c_str(), format_seconds(s.step_s).c_str());
+  text += formatted("Meta-loss in training: %.4g at the start, %.4g at the end\n",
+                    s.meta_loss_first, s.meta_loss_last);
   text +=
-      format("Held-out, %s (%lld), before -> after meta-training:\n",
-             std::string(name_of(s.after.split)).c_str(), static_cast<long long>(s.after.tasks));
+      formatted("Held-out, %s (%lld), before -> after meta-training:\n",
+                std::string(name_of(s.after.split)).c_str(), static_cast<long long>(s.after.tasks));
   for (std::size_t i = 0; i < s.after.points.size() && i < s.before.points.size(); ++i) {
     text += table_row(s.before.points[i], s.after.points[i], s.after.has_accuracy);
   }
   if (s.before.state_loss && s.after.state_loss) {
-    text += format("  carried inner state, after %lld inner steps   loss %.4g -> %.4g\n",
-                   static_cast<long long>(s.after.state_inner_steps), *s.before.state_loss,
-                   *s.after.state_loss);
+    text += formatted("  carried inner state, after %lld inner steps   loss %.4g -> %.4g\n",
+                      static_cast<long long>(s.after.state_inner_steps), *s.before.state_loss,
+                      *s.after.state_loss);
   }
-  text += format("Memory: static %s, dynamic %s planned = %s measured (mode %s)\n",
-                 format_bytes(s.static_bytes).c_str(), format_bytes(s.dynamic_bytes).c_str(),
-                 format_bytes(s.arena_peak_bytes).c_str(), s.mode.c_str());
+  text += formatted("Memory: static %s, dynamic %s planned = %s measured (mode %s)\n",
+                    format_bytes(s.static_bytes).c_str(), format_bytes(s.dynamic_bytes).c_str(),
+                    format_bytes(s.arena_peak_bytes).c_str(), s.mode.c_str());
   if (s.mode != "reverse") {
-    text +=
-        format("        the reverse baseline would have needed %s dynamic, %.2f times as much\n",
-               format_bytes(s.reverse_dynamic_bytes).c_str(),
-               static_cast<double>(s.reverse_dynamic_bytes) / static_cast<double>(s.dynamic_bytes));
+    text += formatted(
+        "        the reverse baseline would have needed %s dynamic, %.2f times as much\n",
+        format_bytes(s.reverse_dynamic_bytes).c_str(),
+        static_cast<double>(s.reverse_dynamic_bytes) / static_cast<double>(s.dynamic_bytes));
   }
   return text;
 }

@@ -73,4 +73,13 @@ std::int64_t parse_memory(std::string_view text, std::int64_t whole, std::string
   return static_cast<std::int64_t>(bytes);
 }
 
+BinaryUnit binary_unit(double bytes) {
+  static constexpr std::array<const char*, 5> kNames = {"B", "KiB", "MiB", "GiB", "TiB"};
+  BinaryUnit unit;
+  for (std::size_t i = 1; i < kNames.size() && bytes >= 1024 * unit.size; ++i) {
+    unit = {unit.size * 1024, kNames[i]};
+  }
+  return unit;
+}
+
 }  // namespace mixflow

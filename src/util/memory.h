@@ -15,4 +15,11 @@ std::int64_t usable_memory_bytes();
 // anything else, for 0 and for more than 8 EiB.
 std::int64_t parse_memory(std::string_view text, std::int64_t whole, std::string_view where);
 
+// The unit, B to TiB, that an amount of bytes is best told in, and its size; B below 1 KiB.
+struct BinaryUnit {
+  double size = 1;
+  const char* name = "B";
+};
+BinaryUnit binary_unit(double bytes);
+
 }  // namespace mixflow

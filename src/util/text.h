@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdio>
 #include <optional>
 #include <span>
 #include <string>
@@ -18,6 +19,13 @@ std::string in_quotes(std::string_view text, std::size_t limit = 60);
 // The shortest decimal that reads back as the same double; .inf, -.inf and .nan as YAML writes
 // them.
 std::string number_text(double value);
+
+// As snprintf writes the values, cut at 511 bytes.
+std::string formatted(const char* format, auto... values) {
+  char text[512];
+  std::snprintf(text, sizeof text, format, values...);
+  return text;
+}
 
 std::string join(std::span<const std::string_view> words, std::string_view separator);
 std::string join(std::span<const std::string> words, std::string_view separator);
