@@ -20,6 +20,8 @@ namespace mixflow {
   X(slice) X(pad) X(concat) X(reverse)                                                                    \
   /* dot.cpp */                                                                                           \
   X(dot) X(dot_sum)                                                                                       \
+  /* pack.cpp */                                                                                          \
+  X(pack_bf16)                                                                                            \
   /* gather.cpp */                                                                                        \
   X(one_hot) X(gather) X(scatter_add)
 
