@@ -1,5 +1,6 @@
 // Large products from operands rounded to bf16: B is cut into chunks that stay in the second-level
-// cache, a chunk's two panels of columns that are multiplied with all rows of A stay in the first.
+// cache, two panels of rows of A, multiplied with all columns of a chunk, stay in the first. Blocks
+// follow each other along rows of C, which is often far larger than any cache.
 // A B that comes packed is read where it lies. All sizes, and the scratch that packed chunks take,
 // follow from the shape.
 #include <omp.h>
@@ -165,8 +166,8 @@ class Bf16Gemm final : public Kernel {
     const auto [top, bottom] = by_rows ? team.share(down) : std::pair(std::int64_t{0}, down);
     const auto [left, right] = by_rows ? std::pair(std::int64_t{0}, across) : team.share(across);
     kernels_.begin();
-    for (std::int64_t j = left * kBf16Block; j < right * kBf16Block; j += kBf16Block) {
-      for (std::int64_t i = top * kBf16Block; i < bottom * kBf16Block; i += kBf16Block) {
+    for (std::int64_t i = top * kBf16Block; i < bottom * kBf16Block; i += kBf16Block) {
+      for (std::int64_t j = left * kBf16Block; j < right * kBf16Block; j += kBf16Block) {
         kernels_.block(a.from_vector(i).data, a.stride, b.from_vector(j).data, b.stride, tiles,
                        std::min(kBf16Block, rows - i), std::min(kBf16Block, columns - j),
                        c + i * problem_.n + j, problem_.n, add);
