@@ -5,6 +5,7 @@
 #include "transform/fuse.h"
 #include "transform/lower_map.h"
 #include "transform/merge_dots.h"
+#include "transform/merge_maps.h"
 #include "transform/pack_factors.h"
 #include "transform/transform.h"
 #include "util/error.h"
@@ -30,6 +31,7 @@ GraphPtr optimize(const GraphPtr& graph, bool bf16) {
   };
   pass(lower_grad);  // gradients of the inner losses become graphs
   pass(clean);       // dead code, trivial algebra, equal nodes
+  pass(merge_maps);  // a value's map and its gradient's become one
   pass(lower_map);   // maps become parallel scans over their sums
   pass(merge_dots);  // sums of products become one product list, accumulating where it can
   if (bf16) pass(pack_factors);  // what several products read packed is packed once
