@@ -185,16 +185,15 @@ class Bf16Gemm final : public Kernel {
 
 }  // namespace
 
-std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels* kernels) {
-  return std::make_unique<Bf16Gemm>(std::move(problem),
-                                    kernels != nullptr ? *kernels : bf16_kernels());
+std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels& kernels) {
+  return std::make_unique<Bf16Gemm>(std::move(problem), kernels);
 }
 
 const Bf16Kernels& bf16_kernels() {
   static const Bf16Kernels& kBest = []() -> const Bf16Kernels& {
-    for (const Bf16Kernels* kernels : {amx_bf16_kernels(), avx512_bf16_kernels()}) {
-      if (kernels != nullptr) return *kernels;
-    }
+    if (const Bf16Kernels* amx = amx_bf16_kernels()) return *amx;
+    const Bf16Kernels* avx512 = avx512_bf16_kernels();
+    if (avx512 != nullptr && avx512_bf16_is_fast()) return *avx512;
     return portable_bf16_kernels();
   }();
   return kBest;

@@ -67,6 +67,16 @@ GemmProblem normalise(const GemmShape& shape) {
   return p;
 }
 
+// The problem after its operands have been rounded: none is packed, none repeated.
+GemmProblem dense(GemmProblem problem) {
+  for (GemmFactors& f : problem.products) {
+    f.packed_b = false;
+    f.a_batch = problem.m * f.k;
+    f.b_batch = f.k * problem.n;
+  }
+  return problem;
+}
+
 // --- our own kernels -----------------------------------------------------------------------------
 
 class OwnGemm final : public Kernel {
@@ -352,7 +362,13 @@ std::unique_ptr<Kernel> make_gemm(const GemmShape& shape) {
                     });
   MIXFLOW_CHECK(bf16 || std::ranges::none_of(problem.products, &GemmFactors::packed_b),
                 "gemm: packed operands of products that are not in bf16");
-  if (bf16) return make_bf16_gemm(std::move(problem), shape.bf16_kernels);
+  if (bf16) {
+    const Bf16Kernels& kernels =
+        shape.bf16_kernels != nullptr ? *shape.bf16_kernels : bf16_kernels();
+    if (kernels.block != nullptr) return make_bf16_gemm(std::move(problem), kernels);
+    std::unique_ptr<Kernel> f32 = small ? OwnGemm::make(dense(problem)) : nullptr;
+    return make_rounded_gemm(std::move(problem), kernels, std::move(f32));
+  }
   if (small) return OwnGemm::make(std::move(problem));
   return std::make_unique<LibraryGemm>(std::move(problem));
 }

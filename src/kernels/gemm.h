@@ -21,11 +21,12 @@ struct GemmProduct {
   std::int64_t k = 0;
   bool trans_a = false;  // A is stored [k, m] instead of [m, k]
   bool trans_b = false;  // B is stored [n, k] instead of [k, n]
-  // B has been packed by make_bf16_pack: only in shapes that gemm_takes_bf16, k and n multiples of 32
-  bool packed_b = false;
   // Elements from one batch entry to the next: -1 dense, 0 the same matrix for all.
   std::int64_t a_batch = -1;
   std::int64_t b_batch = -1;
+  // B has been packed by make_bf16_pack: only in shapes that gemm_takes_bf16, k and n multiples of
+  // 32.
+  bool packed_b = false;
 };
 
 struct GemmShape {

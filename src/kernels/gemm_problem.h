@@ -36,7 +36,11 @@ struct GemmProblem {
   }
 };
 
-// Inputs rounded to bf16, sums in f32 (bf16_gemm.cpp).
-std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels* kernels);
+// Inputs rounded to bf16, sums in f32, by kernels that have blocks (bf16_gemm.cpp),
+std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels& kernels);
+// and by the f32 kernels from rounded operands: by `small`, made for the same problem with all
+// operands dense, or if it is null by sgemm (rounded_gemm.cpp).
+std::unique_ptr<Kernel> make_rounded_gemm(GemmProblem problem, const Bf16Kernels& kernels,
+                                          std::unique_ptr<Kernel> small);
 
 }  // namespace mixflow

@@ -134,7 +134,43 @@ TEST_CASE("Products in bf16 beyond one chunk of rows, columns and terms") {
   check({.m = 530, .n = 1040, .products = {{1030, false, true}}, .threads = 2}, rng);
 }
 
+TEST_CASE("Every kind of kernel rounds operands, packed before or not, to the nearest bf16") {
+  Rng rng(1, Purpose::check, 25);
+  for (const Bf16Kernels* kernels : all_bf16_kernels()) {
+    CAPTURE(kernels->name);
+    for (const auto [trans_a, trans_b] : kAllFlags) {
+      // Of our own kernels and of the library's, where f32 kernels multiply.
+      for (const std::int64_t size : {50, 230}) {
+        GemmShape shape{.m = size, .n = size, .products = {{size, trans_a, trans_b}}};
+        shape.bf16 = true;
+        shape.bf16_kernels = kernels;
+        Operands operands(shape, rng);
+        const auto kernel = make_gemm(shape);
+        const std::vector<float> c = run(*kernel, shape, operands, false);
+        for (auto& values : operands.values) {
+          for (float& x : values) x = rounded(x);
+        }
+        CHECK(run(*kernel, shape, operands, false) == c);
+        CHECK(all_close(c, reference(shape, operands), tolerance(shape)));
+      }
+    }
+  }
+}
+
+TEST_CASE("Unpacking gives the rounded values back") {
+  Rng rng(1, Purpose::check, 26);
+  const std::vector<float> matrix = draw(kBf16Terms * kBf16Vectors, rng);
+  for (const Bf16Kernels* kernels : all_portable_bf16_kernels()) {
+    Guarded tile(kBf16TileWords * 4), back(kBf16Terms * kBf16Vectors * 4);
+    kernels->pack(matrix.data(), kBf16Vectors, false, true, 1, tile.as<std::uint32_t>(), 0);
+    kernels->unpack(tile.as<std::uint32_t>(), kBf16Vectors, back.as<float>());
+    CHECK(back.intact());
+    for (std::size_t i = 0; i < matrix.size(); ++i) CHECK(back.as<float>()[i] == rounded(matrix[i]));
+  }
+}
+
 TEST_CASE("Threads share the work of a product in bf16 and give the bits of one thread") {
+  if (bf16_kernels().block == nullptr) return;  // sums are sgemm's own affair
   Rng rng(1, Purpose::check, 23);
   for (const std::int64_t batch : {1, 3}) {
     GemmShape shape{.batch = batch,
