@@ -118,10 +118,9 @@ class Bf16Gemm final : public Kernel {
         const std::int64_t step = whole_a_ ? problem_.m : kRows;
         for (std::int64_t row = 0; row < problem_.m; row += step) {
           const std::int64_t rows = std::min(step, problem_.m - row);
-          const Bf16Panels left =
-              whole_a_ ? Bf16Panels{scratch + chunk.a_offset,
-                                    bf16_tiles(chunk.terms) * kBf16TileWords}
-                       : pack_a(chunk, row, rows, scratch);
+          const Bf16Panels left = whole_a_ ? Bf16Panels{scratch + chunk.a_offset,
+                                                        bf16_tiles(chunk.terms) * kBf16TileWords}
+                                           : pack_a(chunk, row, rows, scratch);
           if (packs) team.wait();
           multiply(left, right, bf16_tiles(chunk.terms), rows, columns,
                    c + row * problem_.n + column, add, team);

@@ -34,8 +34,8 @@ class TilePacker {
   }
 
  private:
-  void pack_padded(std::int64_t vector, std::int64_t vectors, std::int64_t term,
-                   std::int64_t terms, std::uint32_t* to) const {
+  void pack_padded(std::int64_t vector, std::int64_t vectors, std::int64_t term, std::int64_t terms,
+                   std::uint32_t* to) const {
     const bool contiguous = matrix_.terms_contiguous;
     const float* from = matrix_.at(vector, term);
     alignas(64) float padded[kBf16Vectors * kBf16Terms] = {};
@@ -88,8 +88,8 @@ class Bf16Pack final : public Kernel {
 }  // namespace
 
 Bf16Panels pack_bf16(const Bf16Kernels& kernels, const Bf16Matrix& matrix, std::int64_t vector,
-                     std::int64_t vectors, std::int64_t term, std::int64_t terms,
-                     bool side_by_side, std::uint32_t* to, Team team) {
+                     std::int64_t vectors, std::int64_t term, std::int64_t terms, bool side_by_side,
+                     std::uint32_t* to, Team team) {
   const std::int64_t tiles = bf16_tiles(terms), panel = tiles * kBf16TileWords;
   const bool contiguous = matrix.terms_contiguous;
   const TilePacker packer(kernels, matrix, side_by_side, panel);

@@ -47,8 +47,8 @@ constexpr std::int64_t bf16_words(std::int64_t vectors, std::int64_t terms) {
 // part each, into `to`, which has room for bf16_words of them. What is missing to whole tiles is
 // zero; a last panel without vectors is not written.
 Bf16Panels pack_bf16(const Bf16Kernels& kernels, const Bf16Matrix& matrix, std::int64_t vector,
-                     std::int64_t vectors, std::int64_t term, std::int64_t terms,
-                     bool side_by_side, std::uint32_t* to, Team team);
+                     std::int64_t vectors, std::int64_t term, std::int64_t terms, bool side_by_side,
+                     std::uint32_t* to, Team team);
 
 // A matrix that is the right factor of more than one product, packed once for all of them: in
 // memory [k, n], or [n, k] if `trans`; k and n are multiples of 32. The output takes

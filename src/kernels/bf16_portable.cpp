@@ -109,7 +109,8 @@ void unpack(const std::uint32_t* tile, std::ptrdiff_t ld, float* to) {
 }  // namespace
 
 const Bf16Kernels* bf16_table() {
-  static constexpr Bf16Kernels kTable = {.name = "rounded_f32", .pack = pack, .round = round, .unpack = unpack};
+  static constexpr Bf16Kernels kTable = {
+      .name = "rounded_f32", .pack = pack, .round = round, .unpack = unpack};
   return &kTable;
 }
 

@@ -52,8 +52,7 @@ GemmProblem normalise(const GemmShape& shape) {
                    .a_input = 2 * i,
                    .b_input = 2 * i + 1};
     if (to.a_batch < 0) to.a_batch = shape.m * from.k;
-    if (to.b_batch < 0)
-      to.b_batch = from.packed_b ? bf16_words(shape.n, from.k) : from.k * shape.n;
+    if (to.b_batch < 0) to.b_batch = from.packed_b ? bf16_words(shape.n, from.k) : from.k * shape.n;
     if (swap) {  // (A·B)ᵀ = Bᵀ·Aᵀ
       to.trans_a = !from.trans_b;
       to.trans_b = !from.trans_a;

@@ -38,8 +38,7 @@ void unpack_part(const Bf16Kernels& kernels, const std::uint32_t* words, std::in
   const auto [first, last] = team.share(panels * tiles);
   for (std::int64_t item = first; item < last; ++item) {
     const std::int64_t t = item / panels, p = item % panels;
-    const std::int64_t tile =
-        (column / kBf16Vectors + p) * bf16_tiles(k) + term / kBf16Terms + t;
+    const std::int64_t tile = (column / kBf16Vectors + p) * bf16_tiles(k) + term / kBf16Terms + t;
     kernels.unpack(words + tile * kBf16TileWords, columns,
                    to + t * kBf16Terms * columns + p * kBf16Vectors);
   }
@@ -90,7 +89,8 @@ class RoundedSmallGemm final : public Kernel {
   }
   static std::int64_t operand_floats(const GemmProblem& problem) {
     std::int64_t sum = 0;
-    for (const GemmFactors& f : problem.products) sum += a_floats(problem, f) + b_floats(problem, f);
+    for (const GemmFactors& f : problem.products)
+      sum += a_floats(problem, f) + b_floats(problem, f);
     return sum;
   }
 
@@ -98,8 +98,8 @@ class RoundedSmallGemm final : public Kernel {
     const std::int64_t m = problem_.m, n = problem_.n;
     for (const GemmFactors& f : problem_.products) {
       for (std::int64_t b = 0; b < problem_.batch; ++b)
-        round_part(kernels_, {floats(in[f.a_input]) + b * f.a_batch, f.k, m, f.k},
-                   to + b * m * f.k, team);
+        round_part(kernels_, {floats(in[f.a_input]) + b * f.a_batch, f.k, m, f.k}, to + b * m * f.k,
+                   team);
       to += a_floats(problem_, f);
       for (std::int64_t b = 0; b < problem_.batch; ++b) {
         float* rounded = to + b * f.k * n;
@@ -137,8 +137,7 @@ class RoundedLibraryGemm final : public Kernel {
       for (std::int64_t b = 0; b < problem_.batch; ++b)
         entry(in, out, b, memory + omp_get_thread_num() * own, 1);
     } else {
-      for (std::int64_t b = 0; b < problem_.batch; ++b)
-        entry(in, out, b, memory, problem_.threads);
+      for (std::int64_t b = 0; b < problem_.batch; ++b) entry(in, out, b, memory, problem_.threads);
     }
   }
 

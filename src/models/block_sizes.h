@@ -15,9 +15,9 @@ namespace mixflow {
 std::int64_t attention_rows(const BlockSizes& blocks, std::int64_t S);
 
 // Tokens in a block of the feed-forward layers; `tokens`: no blocks. Chosen (0 in `blocks`): the
-// largest power of two whose hidden units take 2 MiB, at least 64 and at most 256, of which there are
-// four blocks or more; no blocks below 256 tokens. More rows make better products of the weights'
-// gradients, fewer save memory.
+// largest power of two whose hidden units take 2 MiB, at least 64 and at most 256, of which there
+// are four blocks or more; no blocks below 256 tokens. More rows make better products of the
+// weights' gradients, fewer save memory.
 std::int64_t feed_forward_rows(const BlockSizes& blocks, std::int64_t tokens, std::int64_t ffw);
 
 // Tokens in a block of the output layer; `tokens`: no blocks. Chosen (0 in `blocks`): none where

@@ -217,11 +217,10 @@ Type infer_dot_sum(std::span<const Type> in, const Attrs& attrs) {
   Type out;
   for (std::size_t pair = 0; pair < pairs; ++pair) {
     MIXFLOW_CHECK(!has(attrs, pair, kPairPackedB) || is_packed_type(in[2 * pair + 1]),
-                  rules::describe("dot_sum", "operand " + std::to_string(2 * pair + 1) +
-                                                 " is not packed", in));
-    const Type one =
-        infer_product("dot_sum", in[2 * pair], pair_b(in, attrs, pair), pair_trans_a(attrs, pair),
-                      pair_trans_b(attrs, pair));
+                  rules::describe(
+                      "dot_sum", "operand " + std::to_string(2 * pair + 1) + " is not packed", in));
+    const Type one = infer_product("dot_sum", in[2 * pair], pair_b(in, attrs, pair),
+                                   pair_trans_a(attrs, pair), pair_trans_b(attrs, pair));
     if (pair == 0) out = one;
     MIXFLOW_CHECK(one == out, rules::describe("dot_sum", "products differ in type", in));
   }

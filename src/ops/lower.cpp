@@ -79,8 +79,8 @@ std::unique_ptr<Kernel> lower_dot_sum(const LowerCall& call) {
   GemmShape shape = gemm_shape(call);
   for (std::size_t p = 0; p < call.attrs.axes.size(); ++p) {
     const std::int64_t flags = call.attrs.axes[p];
-    shape.products.push_back(gemm_product(call.in[2 * p], (flags & kPairTransA) != 0,
-                                          (flags & kPairTransB) != 0));
+    shape.products.push_back(
+        gemm_product(call.in[2 * p], (flags & kPairTransA) != 0, (flags & kPairTransB) != 0));
     shape.products.back().packed_b = (flags & kPairPackedB) != 0;
   }
   shape.add_z = call.in.size() > 2 * shape.products.size();

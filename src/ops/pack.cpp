@@ -21,7 +21,8 @@ Packing packing_of(const Type& matrix, bool trans) {
   const std::size_t rank = matrix.shape.size();
   const std::int64_t rows = matrix.shape[rank - 2], columns = matrix.shape[rank - 1];
   const std::int64_t batch = num_elements(Shape(matrix.shape.begin(), matrix.shape.end() - 2));
-  return trans ? Packing{batch, columns, rows, 1, columns} : Packing{batch, rows, columns, columns, 1};
+  return trans ? Packing{batch, columns, rows, 1, columns}
+               : Packing{batch, rows, columns, columns, 1};
 }
 
 // The word that holds terms k and k + 1 (k even) of column n.
@@ -66,8 +67,8 @@ std::vector<double> unpack_bf16(const Type& packed, const double* words) {
   for (std::int64_t b = 0; b < p.batch; ++b, words += p.k * p.n / 2) {
     for (std::int64_t k = 0; k < p.k; ++k) {
       for (std::int64_t n = 0; n < p.n; ++n) {
-        const auto word = static_cast<std::uint32_t>(static_cast<std::int32_t>(
-            words[word_index(k / 2 * 2, n, p.k / kBf16Terms)]));
+        const auto word = static_cast<std::uint32_t>(
+            static_cast<std::int32_t>(words[word_index(k / 2 * 2, n, p.k / kBf16Terms)]));
         const std::uint32_t bits = k % 2 == 0 ? word << 16 : word & 0xFFFF0000U;
         matrix.push_back(static_cast<double>(std::bit_cast<float>(bits)));
       }
@@ -89,8 +90,7 @@ constinit const OpDef k_pack_bf16 = {
                         rules::describe("pack_bf16", "not f32 in whole tiles of 32 x 32", in));
           const Packing p = packing_of(in[0], attrs.trans_b);
           Type out{DType::i32, Shape(in[0].shape.begin(), in[0].shape.end() - 2)};
-          out.shape.insert(out.shape.end(),
-                           {p.n / kBf16Vectors, p.k / kBf16Terms, kBf16TileWords});
+          out.shape.insert(out.shape.end(), {p.n / kBf16Vectors, p.k / kBf16Terms, kBf16TileWords});
           return out;
         },
     .deriv = Structural{},
@@ -104,8 +104,8 @@ constinit const OpDef k_pack_bf16 = {
             for (std::int64_t k = 0; k < p.k; k += 2) {
               for (std::int64_t n = 0; n < p.n; ++n) {
                 const double* pair = from + k * p.k_stride + n * p.n_stride;
-                const std::uint32_t word =
-                    rounded_bits(pair[0]) | rounded_bits(pair[p.k_stride]) << 16;
+                const std::uint32_t word = rounded_bits(pair[0]) | rounded_bits(pair[p.k_stride])
+                                                                       << 16;
                 to[word_index(k, n, p.k / kBf16Terms)] = static_cast<std::int32_t>(word);
               }
             }

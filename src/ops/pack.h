@@ -1,6 +1,6 @@
 // The right factor of products in bf16, packed once for all that read it (op pack_bf16): an i32
-// tensor of words, each two bf16, [.., N / 16, K / 32, 256] (kernels/bf16_kernels.h). Made after all
-// differentiation, by the pack_factors pass.
+// tensor of words, each two bf16, [.., N / 16, K / 32, 256] (kernels/bf16_kernels.h). Made after
+// all differentiation, by the pack_factors pass.
 #pragma once
 
 #include <cstdint>

@@ -35,7 +35,7 @@ GraphPtr optimize(const GraphPtr& graph, bool bf16) {
   pass(lower_map);   // maps become parallel scans over their sums
   pass(merge_dots);  // sums of products become one product list, accumulating where it can
   if (bf16) pass(pack_factors);  // what several products read packed is packed once
-  pass(fuse);        // elementwise chains, broadcasts and row reductions become single nodes
+  pass(fuse);  // elementwise chains, broadcasts and row reductions become single nodes
   pass(dce);
   return g;
 }

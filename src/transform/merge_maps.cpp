@@ -65,6 +65,7 @@ class Body {
 
   GraphPtr run() {
     for (std::size_t second = 0; second < graph_.nodes.size(); ++second) {
+      if (graph_.nodes[second].op != &op::k_map) continue;
       for (std::size_t first = 0; first < second && partner_[second] == kAlone; ++first)
         try_to_merge(first, second);
     }
@@ -80,7 +81,7 @@ class Body {
 
   void try_to_merge(std::size_t first, std::size_t second) {
     const Node &a = graph_.nodes[first], &b = graph_.nodes[second];
-    if (a.op != &op::k_map || b.op != &op::k_map || partner_[first] != kAlone) return;
+    if (a.op != &op::k_map || partner_[first] != kAlone) return;
     if (region_of(a)->n != region_of(b)->n || dots(*region_of(a)->body) == 0) return;
     if (!includes(Groups(b).consts, Groups(a).consts) || !includes(Groups(b).xs, Groups(a).xs))
       return;

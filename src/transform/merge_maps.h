@@ -1,5 +1,5 @@
-// Maps over the same elements that do the same products become one. A loss by blocks is such a pair:
-// one map for its value, and one for its gradient, which recomputes the value on its way.
+// Maps over the same elements that do the same products become one. A loss by blocks is such a
+// pair: one map for its value, and one for its gradient, which recomputes the value on its way.
 #pragma once
 
 #include "graph/graph.h"

@@ -4,7 +4,9 @@
 #include <compare>
 #include <map>
 #include <memory>
+#include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "kernels/gemm.h"
@@ -110,71 +112,89 @@ class PackFactors {
     return loops_.emplace(region, std::move(loop)).first->second;
   }
 
+  // A body that is being built, and its packed factors: kNone until they are made.
+  struct Draft {
+    Builder builder;
+    Ids map;
+    std::map<Factor, Id> packed;
+  };
+
   GraphPtr rewrite(const Graph& graph, const Region* region, std::span<const Wanted> wanted = {}) {
-    Builder b;
-    Ids map(graph.values.size(), kNone);
-    std::map<Factor, Id> packed;  // kNone: not made yet
-    for (const Factor& factor : factors_to_pack(graph, region)) packed[factor] = kNone;
-    const int num_consts = region != nullptr ? region->num_consts : 0;
-    for (std::size_t i = 0; i <= graph.inputs.size(); ++i) {
-      if (static_cast<int>(i) == num_consts) {
-        for (const Wanted& w : wanted) {
-          const Id matrix = graph.inputs[index(w.constant)];
-          const Attrs attrs{.trans_b = w.trans};
-          packed[{matrix, w.trans}] =
-              b.input(op::k_pack_bf16.infer({&graph.type(matrix), 1}, attrs),
-                      graph.values[index(matrix)].name);
-        }
-      }
-      if (i == graph.inputs.size()) break;
-      const Value& value = graph.values[index(graph.inputs[i])];
-      map[index(graph.inputs[i])] = b.input(value.type, value.name);
-    }
-    // The packed factor, made where it is read first; kNone if it is not to be packed.
-    const auto packed_id = [&](const Factor& factor) {
-      const auto found = packed.find(factor);
-      if (found == packed.end()) return kNone;
-      if (found->second == kNone) {
-        const Id in[] = {map[index(factor.id)]};
-        found->second = b.emit(op::k_pack_bf16, in, {.trans_b = factor.trans});
-      }
-      return found->second;
-    };
+    Draft draft;
+    draft.map.assign(graph.values.size(), kNone);
+    for (const Factor& factor : factors_to_pack(graph, region)) draft.packed[factor] = kNone;
+    declare(draft, graph, region != nullptr ? region->num_consts : 0, wanted);
     for (const Node& node : graph.nodes) {
-      b.set_label(node.label);
-      Ids in;
-      for (const Id id : node.in) in.push_back(map[index(id)]);
-      const Ids out = emit(b, graph, node, std::move(in), packed_id);
-      for (std::size_t k = 0; k < out.size(); ++k) map[index(node.out[k])] = out[k];
+      draft.builder.set_label(node.label);
+      const Ids out = emit(draft, graph, node);
+      for (std::size_t k = 0; k < out.size(); ++k) draft.map[index(node.out[k])] = out[k];
     }
-    Ids outputs;
-    for (const Id id : graph.outputs) outputs.push_back(map[index(id)]);
-    return b.finish(outputs);
+    return draft.builder.finish(mapped(draft, graph.outputs));
   }
 
-  template <class PackedId>
-  Ids emit(Builder& b, const Graph& graph, const Node& node, Ids in, const PackedId& packed_id) {
-    if (is_in_bf16(graph, node)) {
-      Attrs attrs{.axes = pair_flags(node)};
-      bool any = false;
-      for (std::size_t pair = 0; pair < attrs.axes.size(); ++pair) {
-        const bool trans = (attrs.axes[pair] & kPairTransB) != 0;
-        const Id packed = packed_id({node.in[2 * pair + 1], trans});
-        if (packed == kNone) continue;
-        in[2 * pair + 1] = packed;
-        attrs.axes[pair] = (attrs.axes[pair] & kPairTransA) + kPairPackedB;
-        any = true;
-      }
-      if (any) return {b.emit(op::k_dot_sum, in, std::move(attrs))};
+  // The body's inputs, and behind its constants those that its loop now gives it packed.
+  static void declare(Draft& draft, const Graph& graph, int num_consts,
+                      std::span<const Wanted> wanted) {
+    const auto declare_input = [&](Id id) {
+      const Value& value = graph.values[index(id)];
+      draft.map[index(id)] = draft.builder.input(value.type, value.name);
+    };
+    const auto first_other = graph.inputs.begin() + num_consts;
+    std::for_each(graph.inputs.begin(), first_other, declare_input);
+    for (const Wanted& w : wanted) {
+      const Value& matrix = graph.values[index(graph.inputs[index(w.constant)])];
+      const Type type = op::k_pack_bf16.infer({&matrix.type, 1}, {.trans_b = w.trans});
+      draft.packed[{graph.inputs[index(w.constant)], w.trans}] =
+          draft.builder.input(type, matrix.name);
     }
+    std::for_each(first_other, graph.inputs.end(), declare_input);
+  }
+
+  // The packed factor, made where it is read first; kNone if it is not to be packed.
+  static Id packed(Draft& draft, const Factor& factor) {
+    const auto found = draft.packed.find(factor);
+    if (found == draft.packed.end()) return kNone;
+    if (found->second == kNone) {
+      const Id in[] = {draft.map[index(factor.id)]};
+      found->second = draft.builder.emit(op::k_pack_bf16, in, {.trans_b = factor.trans});
+    }
+    return found->second;
+  }
+
+  static Ids mapped(const Draft& draft, const Ids& ids) {
+    Ids result;
+    for (const Id id : ids) result.push_back(draft.map[index(id)]);
+    return result;
+  }
+
+  Ids emit(Draft& draft, const Graph& graph, const Node& node) {
+    Builder& b = draft.builder;
+    if (is_in_bf16(graph, node)) return emit_product(draft, node);
+    Ids in = mapped(draft, node.in);
     if (!node.attrs.region) return {b.emit(*node.op, in, node.attrs)};
     if (node.op != &op::k_scan) return b.emit_region(*node.op, in, node.attrs.region);
     const Loop& loop = loop_of(node.attrs.region);
     Ids more;
     for (const Wanted& w : loop.wanted)
-      more.push_back(packed_id({node.in[index(w.constant)], w.trans}));
+      more.push_back(packed(draft, {node.in[index(w.constant)], w.trans}));
     in.insert(in.begin() + node.attrs.region->num_consts, more.begin(), more.end());
     return b.emit_region(op::k_scan, in, loop.region);
+  }
+
+  static Ids emit_product(Draft& draft, const Node& node) {
+    Ids in = mapped(draft, node.in);
+    Attrs attrs{.axes = pair_flags(node)};
+    bool any = false;
+    for (std::size_t pair = 0; pair < attrs.axes.size(); ++pair) {
+      const bool trans = (attrs.axes[pair] & kPairTransB) != 0;
+      const Id factor = packed(draft, {node.in[2 * pair + 1], trans});
+      if (factor == kNone) continue;
+      in[2 * pair + 1] = factor;
+      attrs.axes[pair] = (attrs.axes[pair] & kPairTransA) + kPairPackedB;
+      any = true;
+    }
+    return {any ? draft.builder.emit(op::k_dot_sum, in, std::move(attrs))
+                : draft.builder.emit(*node.op, in, node.attrs)};
   }
 
   std::unordered_map<RegionPtr, Loop> loops_;
