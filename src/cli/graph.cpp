@@ -26,11 +26,11 @@ GraphPtr inner_gradient(const Experiment& experiment) {
   return clean(*vjp(loss, active, {true}).graph);
 }
 
-GraphPtr graph_of(const Options& o, const Experiment& experiment) {
+GraphPtr graph_of(const Options& o, const Config& config, const Experiment& experiment) {
   if (o.stage == "loss") return experiment.inner_loss;
   if (o.stage == "inner-grad") return inner_gradient(experiment);
   if (o.stage == "meta-grad") return experiment.grad.graph;
-  return optimize(experiment.train.graph);
+  return optimize(experiment.train.graph, config.precision == Precision::bf16);
 }
 
 }  // namespace
@@ -54,7 +54,7 @@ void add_graph(CLI::App& app, int& exit_code) {
     const Config config = load(*o);
     const std::unique_ptr<TaskSource> source = make_source(config);
     const Experiment experiment = build_experiment(config, *source, compute_type(config));
-    const GraphPtr graph = graph_of(*o, experiment);
+    const GraphPtr graph = graph_of(*o, config, experiment);
     const std::string text = o->format == "dot" ? to_dot(*graph) : to_text(*graph);
     if (o->json) {
       const nlohmann::ordered_json json = {{"stage", o->stage},

@@ -1,12 +1,15 @@
 // Large products from operands rounded to bf16: B is cut into chunks that stay in the second-level
-// cache, a chunk's two panels of columns that are multiplied with all rows of A stay in the first.
-// All sizes, and the scratch that packed chunks take, follow from the shape.
+// cache, two panels of rows of A, multiplied with all columns of a chunk, stay in the first. Blocks
+// follow each other along rows of C, which is often far larger than any cache.
+// A B that comes packed is read where it lies. All sizes, and the scratch that packed chunks take,
+// follow from the shape.
 #include <omp.h>
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
+#include "kernels/bf16_pack.h"
 #include "kernels/gemm_problem.h"
 
 namespace mixflow {
@@ -16,34 +19,8 @@ namespace {
 constexpr std::int64_t kTerms = 512;
 constexpr std::int64_t kRows = 512;
 constexpr std::int64_t kColumns = 1024;
-// Vectors that are packed together where terms are far apart.
-constexpr std::int64_t kGroup = 8 * kBf16Vectors;
 // A is packed once, and not again for every chunk of columns, up to this many words.
 constexpr std::int64_t kWholeA = std::int64_t{1} << 18;
-
-constexpr std::int64_t up(std::int64_t x, std::int64_t multiple) {
-  return (x + multiple - 1) / multiple * multiple;
-}
-
-std::int64_t words(std::int64_t vectors, std::int64_t terms) {
-  return up(vectors, kBf16Block) * up(terms, kBf16Terms) / 2;
-}
-
-// The thread's place among those that work on one entry.
-struct Team {
-  int thread, threads;
-
-  void wait() const {
-    if (threads > 1) {
-#pragma omp barrier
-    }
-  }
-  std::int64_t longest_share(std::int64_t n) const { return (n + threads - 1) / threads; }
-  // This thread's part of n items.
-  std::pair<std::int64_t, std::int64_t> share(std::int64_t n) const {
-    return {n * thread / threads, n * (thread + 1) / threads};
-  }
-};
 
 class Bf16Gemm final : public Kernel {
  public:
@@ -80,17 +57,6 @@ class Bf16Gemm final : public Kernel {
     std::int64_t first, terms;
     std::int64_t a_offset;  // of its A among all of A, in words
   };
-  // A factor as vectors (rows of A, columns of B) of terms.
-  struct Matrix {
-    const float* data;
-    std::ptrdiff_t ld;
-    bool terms_contiguous;
-
-    const float* at(std::int64_t vector, std::int64_t term) const {
-      return terms_contiguous ? data + vector * ld + term : data + term * ld + vector;
-    }
-  };
-
   static std::vector<Chunk> cut(const GemmProblem& problem) {
     std::vector<Chunk> chunks;
     std::int64_t a_offset = 0;
@@ -98,7 +64,7 @@ class Bf16Gemm final : public Kernel {
       for (std::int64_t k = 0; k < factors.k; k += kTerms) {
         const std::int64_t terms = std::min(kTerms, factors.k - k);
         chunks.push_back({factors, k, terms, a_offset});
-        a_offset += words(problem.m, terms);
+        a_offset += bf16_words(problem.m, terms);
       }
     }
     return chunks;
@@ -106,59 +72,80 @@ class Bf16Gemm final : public Kernel {
 
   static std::int64_t all_a_words(const GemmProblem& problem) {
     const Chunk last = cut(problem).back();
-    return last.a_offset + words(problem.m, last.terms);
+    return last.a_offset + bf16_words(problem.m, last.terms);
   }
   static bool keeps_a(const GemmProblem& problem) {
     return problem.n > kColumns && all_a_words(problem) <= kWholeA;
   }
-  static std::int64_t longest(const GemmProblem& problem) {
+  // Terms of the longest chunk whose A (whose B) is packed here.
+  static std::int64_t longest(const GemmProblem& problem, bool of_b) {
     std::int64_t terms = 0;
-    for (const GemmFactors& factors : problem.products) terms = std::max(terms, factors.k);
+    for (const GemmFactors& factors : problem.products) {
+      if (!(of_b && factors.packed_b)) terms = std::max(terms, factors.k);
+    }
     return std::min(terms, kTerms);
   }
   static std::int64_t a_words(const GemmProblem& problem) {
     return keeps_a(problem) ? all_a_words(problem)
-                            : words(std::min(problem.m, kRows), longest(problem));
+                            : bf16_words(std::min(problem.m, kRows), longest(problem, false));
   }
   static std::int64_t scratch_words(const GemmProblem& problem) {
-    return a_words(problem) + words(std::min(problem.n, kColumns), longest(problem));
+    return a_words(problem) + bf16_words(std::min(problem.n, kColumns), longest(problem, true));
   }
 
   void entry(const std::byte* const* in, std::byte* const* out, std::int64_t b,
              std::uint32_t* scratch, Team team) const {
     float* c = reinterpret_cast<float*>(out[0]) + b * problem_.size();
     if (problem_.add_z) start_from_z(in, c, b, team);
-    const auto a_of = [&](const Chunk& chunk) {
+    const auto pack_a = [&](const Chunk& chunk, std::int64_t row, std::int64_t rows,
+                            std::uint32_t* to) {
       const GemmFactors& f = chunk.factors;
-      return Matrix{reinterpret_cast<const float*>(in[f.a_input]) + b * f.a_batch,
-                    f.trans_a ? problem_.m : f.k, !f.trans_a};
+      const Bf16Matrix left{reinterpret_cast<const float*>(in[f.a_input]) + b * f.a_batch,
+                            f.trans_a ? problem_.m : f.k, !f.trans_a};
+      return pack_bf16(kernels_, left, row, rows, chunk.first, chunk.terms, false, to, team);
     };
-    std::uint32_t* const packed_b = scratch + b_offset_;
     if (whole_a_) {
-      for (const Chunk& chunk : chunks_)
-        pack(a_of(chunk), 0, problem_.m, chunk, false, scratch + chunk.a_offset, team);
+      for (const Chunk& chunk : chunks_) pack_a(chunk, 0, problem_.m, scratch + chunk.a_offset);
+      team.wait();
     }
     for (std::int64_t column = 0; column < problem_.n; column += kColumns) {
       const std::int64_t columns = std::min(kColumns, problem_.n - column);
       bool add = problem_.add_z;
       for (const Chunk& chunk : chunks_) {
-        const GemmFactors& f = chunk.factors;
-        const Matrix right{reinterpret_cast<const float*>(in[f.b_input]) + b * f.b_batch,
-                           f.trans_b ? f.k : problem_.n, f.trans_b};
-        pack(right, column, columns, chunk, true, packed_b, team);
+        const Bf16Panels right = columns_of_b(in, b, chunk, column, columns, scratch, team);
+        const bool packs = !whole_a_ || !chunk.factors.packed_b;
         // With all of A packed there is one chunk of rows: its panels follow each other.
         const std::int64_t step = whole_a_ ? problem_.m : kRows;
         for (std::int64_t row = 0; row < problem_.m; row += step) {
           const std::int64_t rows = std::min(step, problem_.m - row);
-          if (!whole_a_) pack(a_of(chunk), row, rows, chunk, false, scratch, team);
-          team.wait();
-          multiply(scratch + (whole_a_ ? chunk.a_offset : 0), packed_b, chunk.terms, rows, columns,
+          const Bf16Panels left = whole_a_ ? Bf16Panels{scratch + chunk.a_offset,
+                                                        bf16_tiles(chunk.terms) * kBf16TileWords}
+                                           : pack_a(chunk, row, rows, scratch);
+          if (packs) team.wait();
+          multiply(left, right, bf16_tiles(chunk.terms), rows, columns,
                    c + row * problem_.n + column, add, team);
-          team.wait();  // before what was packed is overwritten
+          if (packs) team.wait();  // before what was packed is overwritten
         }
         add = true;
       }
     }
+  }
+
+  // A chunk's columns of B: where they lie, or packed behind A.
+  Bf16Panels columns_of_b(const std::byte* const* in, std::int64_t b, const Chunk& chunk,
+                          std::int64_t column, std::int64_t columns, std::uint32_t* scratch,
+                          Team team) const {
+    const GemmFactors& f = chunk.factors;
+    if (f.packed_b) {
+      const auto* words = reinterpret_cast<const std::uint32_t*>(in[f.b_input]) + b * f.b_batch;
+      const Bf16Panels all{words, bf16_tiles(f.k) * kBf16TileWords};
+      const Bf16Panels right = all.from_vector(column);
+      return {right.data + bf16_tiles(chunk.first) * kBf16TileWords, right.stride};
+    }
+    const Bf16Matrix right{reinterpret_cast<const float*>(in[f.b_input]) + b * f.b_batch,
+                           f.trans_b ? f.k : problem_.n, f.trans_b};
+    return pack_bf16(kernels_, right, column, columns, chunk.first, chunk.terms, true,
+                     scratch + b_offset_, team);
   }
 
   void start_from_z(const std::byte* const* in, float* c, std::int64_t b, Team team) const {
@@ -169,68 +156,19 @@ class Bf16Gemm final : public Kernel {
     team.wait();
   }
 
-  // Panels of 16 vectors, each of tiles of terms; there is room for an even number of them.
-  void pack(const Matrix& matrix, std::int64_t vector, std::int64_t vectors, const Chunk& chunk,
-            bool side_by_side, std::uint32_t* to, Team team) const {
-    const std::int64_t tiles = up(chunk.terms, kBf16Terms) / kBf16Terms;
-    const std::int64_t size = matrix.terms_contiguous ? kBf16Vectors : kGroup;
-    const std::int64_t groups = (vectors + size - 1) / size;
-    const auto [first, last] = team.share(groups * tiles);
-    for (std::int64_t item = first; item < last; ++item) {
-      // In the order of memory.
-      const std::int64_t group = matrix.terms_contiguous ? item / tiles : item % groups;
-      const std::int64_t tile = matrix.terms_contiguous ? item % tiles : item / groups;
-      const std::int64_t v = group * size, t = tile * kBf16Terms;
-      pack_group(matrix, vector + v, std::min(size, vectors - v), chunk.first + t,
-                 std::min(kBf16Terms, chunk.terms - t), side_by_side,
-                 to + (v / kBf16Vectors * tiles + tile) * kBf16TileWords, tiles * kBf16TileWords);
-    }
-  }
-
-  // Some panels' tiles of the same terms.
-  void pack_group(const Matrix& matrix, std::int64_t vector, std::int64_t vectors,
-                  std::int64_t term, std::int64_t terms, bool side_by_side, std::uint32_t* to,
-                  std::ptrdiff_t next) const {
-    const std::int64_t whole = terms == kBf16Terms ? vectors / kBf16Vectors : 0;
-    if (whole > 0) {
-      kernels_.pack(matrix.at(vector, term), matrix.ld, matrix.terms_contiguous, side_by_side,
-                    whole, to, next);
-    }
-    for (std::int64_t v = whole * kBf16Vectors; v < vectors; v += kBf16Vectors) {
-      pack_padded(matrix, vector + v, std::min(kBf16Vectors, vectors - v), term, terms,
-                  side_by_side, to + v / kBf16Vectors * next);
-    }
-  }
-
-  void pack_padded(const Matrix& matrix, std::int64_t vector, std::int64_t vectors,
-                   std::int64_t term, std::int64_t terms, bool side_by_side,
-                   std::uint32_t* to) const {
-    const float* from = matrix.at(vector, term);
-    alignas(64) float padded[kBf16Vectors * kBf16Terms] = {};
-    const std::int64_t rows = matrix.terms_contiguous ? vectors : terms;
-    const std::int64_t length = matrix.terms_contiguous ? terms : vectors;
-    const std::int64_t ld = matrix.terms_contiguous ? kBf16Terms : kBf16Vectors;
-    for (std::int64_t i = 0; i < rows; ++i)
-      std::memcpy(padded + i * ld, from + i * matrix.ld,
-                  static_cast<std::size_t>(length) * sizeof(float));
-    kernels_.pack(padded, ld, matrix.terms_contiguous, side_by_side, 1, to, 0);
-  }
-
-  void multiply(const std::uint32_t* a, const std::uint32_t* b, std::int64_t terms,
-                std::int64_t rows, std::int64_t columns, float* c, bool add, Team team) const {
-    const std::int64_t tiles = up(terms, kBf16Terms) / kBf16Terms;
-    const std::int64_t panel = tiles * kBf16TileWords;
-    const std::int64_t down = up(rows, kBf16Block) / kBf16Block;
-    const std::int64_t across = up(columns, kBf16Block) / kBf16Block;
+  void multiply(Bf16Panels a, Bf16Panels b, std::int64_t tiles, std::int64_t rows,
+                std::int64_t columns, float* c, bool add, Team team) const {
+    const std::int64_t down = (rows + kBf16Block - 1) / kBf16Block;
+    const std::int64_t across = (columns + kBf16Block - 1) / kBf16Block;
     // Best by rows: those of A that a thread has packed, and those of C that it goes on with.
     const bool by_rows = team.longest_share(down) * across <= team.longest_share(across) * down;
     const auto [top, bottom] = by_rows ? team.share(down) : std::pair(std::int64_t{0}, down);
     const auto [left, right] = by_rows ? std::pair(std::int64_t{0}, across) : team.share(across);
     kernels_.begin();
-    for (std::int64_t j = left * kBf16Block; j < right * kBf16Block; j += kBf16Block) {
-      for (std::int64_t i = top * kBf16Block; i < bottom * kBf16Block; i += kBf16Block) {
-        kernels_.block(a + i / kBf16Vectors * panel, panel, b + j / kBf16Vectors * panel, panel,
-                       tiles, std::min(kBf16Block, rows - i), std::min(kBf16Block, columns - j),
+    for (std::int64_t i = top * kBf16Block; i < bottom * kBf16Block; i += kBf16Block) {
+      for (std::int64_t j = left * kBf16Block; j < right * kBf16Block; j += kBf16Block) {
+        kernels_.block(a.from_vector(i).data, a.stride, b.from_vector(j).data, b.stride, tiles,
+                       std::min(kBf16Block, rows - i), std::min(kBf16Block, columns - j),
                        c + i * problem_.n + j, problem_.n, add);
       }
     }
@@ -246,16 +184,15 @@ class Bf16Gemm final : public Kernel {
 
 }  // namespace
 
-std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels* kernels) {
-  return std::make_unique<Bf16Gemm>(std::move(problem),
-                                    kernels != nullptr ? *kernels : bf16_kernels());
+std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels& kernels) {
+  return std::make_unique<Bf16Gemm>(std::move(problem), kernels);
 }
 
 const Bf16Kernels& bf16_kernels() {
   static const Bf16Kernels& kBest = []() -> const Bf16Kernels& {
-    for (const Bf16Kernels* kernels : {amx_bf16_kernels(), avx512_bf16_kernels()}) {
-      if (kernels != nullptr) return *kernels;
-    }
+    if (const Bf16Kernels* amx = amx_bf16_kernels()) return *amx;
+    const Bf16Kernels* avx512 = avx512_bf16_kernels();
+    if (avx512 != nullptr && avx512_bf16_is_fast()) return *avx512;
     return portable_bf16_kernels();
   }();
   return kBest;

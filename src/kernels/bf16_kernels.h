@@ -1,5 +1,7 @@
 // Products of matrices rounded to bf16, summed in f32: packing and one block of the result. One
-// table of functions per kind of CPU; `bf16_kernels()` is the best that this one runs.
+// table of functions per kind of CPU; `bf16_kernels()` is the best that this one runs. Where a CPU
+// has no instructions that make such products faster than those of f32, operands are rounded and
+// multiplied by the f32 kernels.
 //
 // Rounding is to the nearest, ties to even; NaN stays NaN. Operands are packed into tiles of
 // 16 vectors (rows of A or columns of B) by 32 terms, 1 KiB each, of pairs of terms: a word holds
@@ -28,15 +30,22 @@ struct Bf16Kernels {
   void (*pack)(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side_by_side,
                std::int64_t count, std::uint32_t* to, std::ptrdiff_t next);
 
+  // Null in the table for CPUs without such instructions.
   // c[m,n] (+)= A·B for m, n <= 32, over `tiles` tiles of terms. A's second 16 rows and B's second
   // 16 columns begin `a_next` and `b_next` words later.
   void (*block)(const std::uint32_t* a, std::ptrdiff_t a_next, const std::uint32_t* b,
                 std::ptrdiff_t b_next, std::int64_t tiles, std::int64_t m, std::int64_t n, float* c,
-                std::ptrdiff_t ldc, bool add);
+                std::ptrdiff_t ldc, bool add) = nullptr;
 
   // Around a thread's calls of `block`: they may hold state of the CPU.
-  void (*begin)();
-  void (*end)();
+  void (*begin)() = nullptr;
+  void (*end)() = nullptr;
+
+  // In the table without `block` only. The values rounded, dense, of rows `ld` apart:
+  void (*round)(const float* from, std::ptrdiff_t ld, std::int64_t rows, std::int64_t columns,
+                float* to) = nullptr;
+  // and one packed tile of B as 32 terms, `ld` apart, of 16 columns.
+  void (*unpack)(const std::uint32_t* tile, std::ptrdiff_t ld, float* to) = nullptr;
 };
 
 const Bf16Kernels& bf16_kernels();
@@ -48,8 +57,11 @@ std::vector<const Bf16Kernels*> all_bf16_kernels();
 // (bf16_portable.cpp).
 const Bf16Kernels& portable_bf16_kernels();
 std::vector<const Bf16Kernels*> all_portable_bf16_kernels();
-// Of CPUs with AVX512-BF16, and with AMX (bf16_x86.cpp); null where they do not run.
+// Of CPUs with AVX512-BF16, and with AMX (bf16_x86.cpp); null where they do not run. The first
+// have twice the speed of f32 on AMD's CPUs; on Intel's they have less (0.6 measured), so there AMX
+// is used, or f32.
 const Bf16Kernels* avx512_bf16_kernels();
+bool avx512_bf16_is_fast();
 const Bf16Kernels* amx_bf16_kernels();
 
 }  // namespace mixflow

@@ -26,7 +26,6 @@ using Words = hn::Vec<decltype(kWords)>;
 constexpr std::size_t kLanes = hn::MaxLanes(kFloats);
 constexpr std::size_t kVectors = kBf16Vectors;
 constexpr std::size_t kPairs = kBf16Terms / 2;
-constexpr std::size_t kParts = kVectors / kLanes;  // vectors of a tile's 16 columns
 
 // The bits of x rounded to bf16, in the upper half of each word; the lower half is rubbish.
 HWY_INLINE Words rounded(Floats x) {
@@ -78,65 +77,40 @@ void pack(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side
   }
 }
 
-// kRows rows of C by 16 columns.
-constexpr std::size_t kRows = kParts <= 2 ? 4 : 2;
-
-HWY_INLINE void strip(const std::uint32_t* a, const std::uint32_t* b, std::int64_t tiles,
-                      float* c) {
-  Floats sums[kRows][kParts];
-  for (auto& row : sums) {
-    for (Floats& sum : row) sum = hn::Zero(kFloats);
-  }
+void round(const float* from, std::ptrdiff_t ld, std::int64_t rows, std::int64_t columns,
+           float* to) {
   const Words upper = hn::Set(kWords, 0xFFFF0000);
-  for (std::int64_t t = 0; t < tiles; ++t, a += kBf16TileWords, b += kBf16TileWords) {
-    for (std::size_t p = 0; p < kPairs; ++p) {
-      Floats even[kParts], odd[kParts];
-      for (std::size_t j = 0; j < kParts; ++j) {
-        const Words word = hn::Load(kWords, b + p * kVectors + j * kLanes);
-        even[j] = hn::BitCast(kFloats, hn::ShiftLeft<16>(word));
-        odd[j] = hn::BitCast(kFloats, hn::And(word, upper));
-      }
-      for (std::size_t i = 0; i < kRows; ++i) {
-        const std::uint32_t word = a[i * kPairs + p];
-        const Floats x = hn::Set(kFloats, std::bit_cast<float>(word << 16));
-        const Floats y = hn::Set(kFloats, std::bit_cast<float>(word & 0xFFFF0000U));
-        for (std::size_t j = 0; j < kParts; ++j) {
-          sums[i][j] = hn::MulAdd(y, odd[j], hn::MulAdd(x, even[j], sums[i][j]));
-        }
-      }
-    }
-  }
-  for (std::size_t i = 0; i < kRows; ++i) {
-    for (std::size_t j = 0; j < kParts; ++j) {
-      hn::Store(sums[i][j], kFloats, c + i * kVectors + j * kLanes);
-    }
+  const auto at = [&](const float* x) {
+    return hn::BitCast(kFloats, hn::And(rounded(hn::LoadU(kFloats, x)), upper));
+  };
+  constexpr auto kStep = static_cast<std::int64_t>(kLanes);
+  for (std::int64_t i = 0; i < rows; ++i, from += ld, to += columns) {
+    std::int64_t j = 0;
+    for (; j + kStep <= columns; j += kStep) hn::StoreU(at(from + j), kFloats, to + j);
+    if (j == columns) continue;
+    HWY_ALIGN float rest[kLanes] = {};
+    std::copy(from + j, from + columns, rest);
+    hn::Store(at(rest), kFloats, rest);
+    std::copy_n(rest, columns - j, to + j);
   }
 }
 
-void block(const std::uint32_t* a, std::ptrdiff_t a_next, const std::uint32_t* b,
-           std::ptrdiff_t b_next, std::int64_t tiles, std::int64_t m, std::int64_t n, float* c,
-           std::ptrdiff_t ldc, bool add) {
-  constexpr auto kStep = static_cast<std::int64_t>(kRows);
-  HWY_ALIGN float sums[kRows * kVectors];
-  for (std::int64_t j = 0; j < n; j += kBf16Vectors, b += b_next) {
-    const std::int64_t columns = std::min(kBf16Vectors, n - j);
-    for (std::int64_t i = 0; i < m; i += kStep) {
-      strip(a + i / kBf16Vectors * a_next + i % kBf16Vectors * (kBf16Terms / 2), b, tiles, sums);
-      for (std::int64_t r = i; r < std::min(i + kStep, m); ++r) {
-        float* row = c + r * ldc + j;
-        const float* sum = sums + (r - i) * kBf16Vectors;
-        for (std::int64_t k = 0; k < columns; ++k) row[k] = add ? row[k] + sum[k] : sum[k];
-      }
+void unpack(const std::uint32_t* tile, std::ptrdiff_t ld, float* to) {
+  const Words upper = hn::Set(kWords, 0xFFFF0000);
+  for (std::size_t p = 0; p < kPairs; ++p, tile += kVectors, to += 2 * ld) {
+    for (std::size_t j = 0; j < kVectors; j += kLanes) {
+      const Words word = hn::Load(kWords, tile + j);
+      hn::StoreU(hn::BitCast(kFloats, hn::ShiftLeft<16>(word)), kFloats, to + j);
+      hn::StoreU(hn::BitCast(kFloats, hn::And(word, upper)), kFloats, to + ld + j);
     }
   }
 }
-
-void nothing() {}
 
 }  // namespace
 
 const Bf16Kernels* bf16_table() {
-  static constexpr Bf16Kernels kTable = {"portable", pack, block, nothing, nothing};
+  static constexpr Bf16Kernels kTable = {
+      .name = "rounded_f32", .pack = pack, .round = round, .unpack = unpack};
   return &kTable;
 }
 

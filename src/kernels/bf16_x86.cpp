@@ -241,14 +241,21 @@ bool has_avx512_bf16() {
 
 }  // namespace
 
+bool avx512_bf16_is_fast() {
+  __builtin_cpu_init();
+  return __builtin_cpu_is("amd") != 0;
+}
+
 const Bf16Kernels* avx512_bf16_kernels() {
-  static constexpr Bf16Kernels kTable = {"avx512_bf16", pack, avx512_block, nothing, nothing};
+  static constexpr Bf16Kernels kTable = {
+      .name = "avx512_bf16", .pack = pack, .block = avx512_block, .begin = nothing, .end = nothing};
   static const bool kRuns = has_avx512_bf16();
   return kRuns ? &kTable : nullptr;
 }
 
 const Bf16Kernels* amx_bf16_kernels() {
-  static constexpr Bf16Kernels kTable = {"amx_bf16", pack, amx_block, amx_begin, amx_end};
+  static constexpr Bf16Kernels kTable = {
+      .name = "amx_bf16", .pack = pack, .block = amx_block, .begin = amx_begin, .end = amx_end};
   static const bool kRuns = has_avx512_bf16() && amx_granted();
   return kRuns ? &kTable : nullptr;
 }
@@ -259,6 +266,7 @@ const Bf16Kernels* amx_bf16_kernels() {
 
 namespace mixflow {
 
+bool avx512_bf16_is_fast() { return false; }
 const Bf16Kernels* avx512_bf16_kernels() { return nullptr; }
 const Bf16Kernels* amx_bf16_kernels() { return nullptr; }
 

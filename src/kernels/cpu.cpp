@@ -241,7 +241,7 @@ CpuInfo cpu_info() {
 }
 
 double measure_matmul_gflops(int threads, bool bf16) {
-  if (bf16) return measure_bf16_gflops(threads);
+  if (bf16 && bf16_kernels().block != nullptr) return measure_bf16_gflops(threads);
   constexpr std::int64_t kSize = 512;
   constexpr double kFlop = 2.0 * kSize * kSize * kSize;
   // Rows a little longer than 512: a stride of 2 KiB would measure cache conflicts.

@@ -37,7 +37,7 @@ struct CpuInfo {
   std::int64_t l2_bytes = 0;
   std::int64_t l3_bytes = 0;
   std::string kernels;       // Highway's name of the instruction set that our kernels use
-  std::string bf16_kernels;  // amx_bf16, avx512_bf16 or portable
+  std::string bf16_kernels;  // amx_bf16, avx512_bf16 or rounded_f32
   std::string onednn;        // its version
 };
 CpuInfo cpu_info();

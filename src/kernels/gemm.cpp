@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/bf16_pack.h"
 #include "kernels/gemm_problem.h"
 #include "kernels/onednn.h"
 #include "util/error.h"
@@ -42,10 +43,16 @@ GemmProblem normalise(const GemmShape& shape) {
   for (std::size_t i = 0; i < shape.products.size(); ++i) {
     const GemmProduct& from = shape.products[i];
     if (from.k == 0) continue;
-    GemmFactors to{from.k,       from.trans_a, from.trans_b, from.a_batch,
-                   from.b_batch, 2 * i,        2 * i + 1};
+    GemmFactors to{.k = from.k,
+                   .trans_a = from.trans_a,
+                   .trans_b = from.trans_b,
+                   .packed_b = from.packed_b,
+                   .a_batch = from.a_batch,
+                   .b_batch = from.b_batch,
+                   .a_input = 2 * i,
+                   .b_input = 2 * i + 1};
     if (to.a_batch < 0) to.a_batch = shape.m * from.k;
-    if (to.b_batch < 0) to.b_batch = from.k * shape.n;
+    if (to.b_batch < 0) to.b_batch = from.packed_b ? bf16_words(shape.n, from.k) : from.k * shape.n;
     if (swap) {  // (A·B)ᵀ = Bᵀ·Aᵀ
       to.trans_a = !from.trans_b;
       to.trans_b = !from.trans_a;
@@ -57,6 +64,16 @@ GemmProblem normalise(const GemmShape& shape) {
     p.products.push_back(to);
   }
   return p;
+}
+
+// The problem after its operands have been rounded: none is packed, none repeated.
+GemmProblem dense(GemmProblem problem) {
+  for (GemmFactors& f : problem.products) {
+    f.packed_b = false;
+    f.a_batch = problem.m * f.k;
+    f.b_batch = f.k * problem.n;
+  }
+  return problem;
 }
 
 // --- our own kernels -----------------------------------------------------------------------------
@@ -342,7 +359,15 @@ std::unique_ptr<Kernel> make_gemm(const GemmShape& shape) {
   const bool bf16 = shape.bf16 && std::ranges::all_of(problem.products, [&](const auto& product) {
                       return gemm_takes_bf16(problem.m, problem.n, product.k);
                     });
-  if (bf16) return make_bf16_gemm(std::move(problem), shape.bf16_kernels);
+  MIXFLOW_CHECK(bf16 || std::ranges::none_of(problem.products, &GemmFactors::packed_b),
+                "gemm: packed operands of products that are not in bf16");
+  if (bf16) {
+    const Bf16Kernels& kernels =
+        shape.bf16_kernels != nullptr ? *shape.bf16_kernels : bf16_kernels();
+    if (kernels.block != nullptr) return make_bf16_gemm(std::move(problem), kernels);
+    std::unique_ptr<Kernel> f32 = small ? OwnGemm::make(dense(problem)) : nullptr;
+    return make_rounded_gemm(std::move(problem), kernels, std::move(f32));
+  }
   if (small) return OwnGemm::make(std::move(problem));
   return std::make_unique<LibraryGemm>(std::move(problem));
 }

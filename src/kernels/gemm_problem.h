@@ -10,10 +10,10 @@
 
 namespace mixflow {
 
-// One product; all sizes are in floats.
+// One product; all sizes are in floats (in words, where B comes packed).
 struct GemmFactors {
   std::int64_t k;
-  bool trans_a, trans_b;
+  bool trans_a, trans_b, packed_b;
   std::int64_t a_batch, b_batch;  // elements from one batch entry to the next
   std::size_t a_input, b_input;   // their positions among the kernel's inputs
 };
@@ -36,7 +36,11 @@ struct GemmProblem {
   }
 };
 
-// Inputs rounded to bf16, sums in f32 (bf16_gemm.cpp).
-std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels* kernels);
+// Inputs rounded to bf16, sums in f32, by kernels that have blocks (bf16_gemm.cpp),
+std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels& kernels);
+// and by the f32 kernels from rounded operands: by `small`, made for the same problem with all
+// operands dense, or if it is null by sgemm (rounded_gemm.cpp).
+std::unique_ptr<Kernel> make_rounded_gemm(GemmProblem problem, const Bf16Kernels& kernels,
+                                          std::unique_ptr<Kernel> small);
 
 }  // namespace mixflow

@@ -8,8 +8,9 @@
 #define HWY_TARGET_INCLUDE "kernels/rows.cpp"
 #include <hwy/foreach_target.h>
 //
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
+
+#include "kernels/tile_math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mixflow {
@@ -65,9 +66,6 @@ float max(const float* x, std::int64_t n) {
   return most;
 }
 
-// e^v, with NaN kept: the vector function answers 0 for it.
-HWY_INLINE Vec exp_or_nan(Vec v) { return hn::IfThenElse(hn::Eq(v, v), hn::Exp(kTag, v), v); }
-
 double sum_exp(const float* x, std::int64_t n, float shift) {
   const std::int64_t step = lanes();
   const Vec low = hn::Set(kTag, shift);
@@ -75,9 +73,19 @@ double sum_exp(const float* x, std::int64_t n, float shift) {
   std::int64_t i = 0;
   while (n - i >= step) {
     const std::int64_t end = i + std::min(n - i, kChunk) / step * step;
-    Vec s = hn::Zero(kTag);
-    for (; i < end; i += step) s = hn::Add(s, exp_or_nan(hn::Sub(hn::LoadU(kTag, x + i), low)));
-    total += hn::GetLane(hn::SumOfLanes(kTag, s));
+    const auto at = [&](std::int64_t k) {
+      return tile_exp_below_zero(kTag, hn::Sub(hn::LoadU(kTag, x + k), low));
+    };
+    Vec s0 = hn::Zero(kTag), s1 = s0;
+    for (; i + 2 * step <= end; i += 2 * step) {
+      s0 = hn::Add(s0, at(i));
+      s1 = hn::Add(s1, at(i + step));
+    }
+    if (i < end) {
+      s0 = hn::Add(s0, at(i));
+      i += step;
+    }
+    total += hn::GetLane(hn::SumOfLanes(kTag, hn::Add(s0, s1)));
   }
   for (; i < n; ++i) total += std::exp(x[i] - shift);
   return total;

@@ -402,6 +402,23 @@ void repeat(float* dst, const float* src, std::size_t rows, std::size_t cols) {
     run_unary<Copy>(dst + r * cols, src, nullptr, nullptr, cols);
 }
 
+// The first row, then copies of it.
+void iota(float* dst, std::int64_t first, std::size_t rows, std::size_t cols) {
+  const D d;
+  const hn::RebindToSigned<D> di;
+  const std::size_t lanes = hn::Lanes(d);
+  std::size_t c = 0;
+  if (first + static_cast<std::int64_t>(cols) <= std::numeric_limits<std::int32_t>::max()) {
+    auto column = hn::Iota(di, static_cast<std::int32_t>(first));
+    const auto step = hn::Set(di, static_cast<std::int32_t>(lanes));
+    for (; c + lanes <= cols; c += lanes, column = hn::Add(column, step))
+      hn::StoreU(hn::ConvertTo(d, column), d, dst + c);
+  }
+  for (; c < cols; ++c) dst[c] = static_cast<float>(first + static_cast<std::int64_t>(c));
+  for (std::size_t r = 1; r < rows; ++r)
+    run_unary<Copy>(dst + r * cols, dst, nullptr, nullptr, cols);
+}
+
 const RowFns& find_row_fns() {
   static constexpr RowFns kFns = {
       .sum = reduce_rows<Sum, false>,
@@ -411,6 +428,7 @@ const RowFns& find_row_fns() {
       .column_sum = column_sum,
       .expand = expand,
       .repeat = repeat,
+      .iota = iota,
   };
   return kFns;
 }

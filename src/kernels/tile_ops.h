@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/kernel.h"
 
@@ -37,6 +38,8 @@ struct RowFns {
   RowFn column_sum;  // dst[c] += sum over r of row r, column c
   RowFn expand;      // row r of dst = src[r]
   RowFn repeat;      // row r of dst = src[0..cols)
+  // dst[r * cols + c] = first + c
+  void (*iota)(float* dst, std::int64_t first, std::size_t rows, std::size_t cols);
 };
 const RowFns& row_fns();
 

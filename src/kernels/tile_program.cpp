@@ -117,10 +117,7 @@ class Runner {
         break;
       }
       case Kind::iota_cols:
-        for (std::int64_t r = 0; r < rows; ++r) {
-          for (std::int64_t c = 0; c < cols; ++c)
-            at(step.dst)[r * cols + c] = static_cast<float>(col + c);
-        }
+        row_fns_.iota(at(step.dst), col, size(rows), size(cols));
         break;
       case Kind::iota_rows: {
         const TileProgram::Iota& iota = program_.iotas[size(step.index)];

@@ -8,9 +8,9 @@ namespace {
 
 constexpr std::int64_t kUnblockedPositions = 128;
 constexpr std::int64_t kScoresBytes = std::int64_t{256} << 10;
-constexpr std::int64_t kHiddenBytes = std::int64_t{512} << 10;
+constexpr std::int64_t kHiddenBytes = std::int64_t{2} << 20;
 constexpr std::int64_t kUnblockedLogitsBytes = std::int64_t{8} << 20;
-constexpr std::int64_t kLogitsBytes = std::int64_t{32} << 20;
+constexpr std::int64_t kLogitsBytes = std::int64_t{64} << 20;
 constexpr std::int64_t kFloat = 4;
 
 // The largest power of two whose rows of `row_bytes` take `bytes` or less, in [low, high].
@@ -38,7 +38,8 @@ std::int64_t attention_rows(const BlockSizes& blocks, std::int64_t S) {
 
 std::int64_t feed_forward_rows(const BlockSizes& blocks, std::int64_t tokens, std::int64_t ffw) {
   if (const auto rows = given(blocks.feed_forward, tokens)) return *rows;
-  const std::int64_t rows = power_of_two(kHiddenBytes, kFloat * ffw, 64, 256);
+  const std::int64_t rows =
+      power_of_two(kHiddenBytes, kFloat * ffw, 64, std::min<std::int64_t>(tokens / 4, 256));
   return tokens < 4 * rows ? tokens : rows;
 }
 

@@ -15,13 +15,14 @@ namespace mixflow {
 std::int64_t attention_rows(const BlockSizes& blocks, std::int64_t S);
 
 // Tokens in a block of the feed-forward layers; `tokens`: no blocks. Chosen (0 in `blocks`): the
-// largest power of two whose hidden units take 512 KiB, at least 64 and at most 256, but none where
-// there would be fewer than four blocks.
+// largest power of two whose hidden units take 2 MiB, at least 64 and at most 256, of which there
+// are four blocks or more; no blocks below 256 tokens. More rows make better products of the
+// weights' gradients, fewer save memory.
 std::int64_t feed_forward_rows(const BlockSizes& blocks, std::int64_t tokens, std::int64_t ffw);
 
 // Tokens in a block of the output layer; `tokens`: no blocks. Chosen (0 in `blocks`): none where
-// all logits take 8 MiB or less, else the largest power of two whose logits take 32 MiB, at least
-// 64 and at most 512: more rows make better products of the weights' gradients, fewer save memory.
+// all logits take 8 MiB or less, else the largest power of two whose logits take 64 MiB, at least
+// 64 and at most 512, for the same reasons.
 std::int64_t cross_entropy_rows(const BlockSizes& blocks, std::int64_t tokens, std::int64_t vocab);
 
 // Blocks of queries, of equal size, that read the same keys: [0, keys).

@@ -94,9 +94,10 @@ Id attend(Builder& b, Id q, Id k, Id v, Id first) {
   const int axis = static_cast<int>(shape.size()) - 1;
   if (first != kNone) {
     const DType dtype = b.dtype(scores);
-    const Shape one(shape.end() - 2, shape.end());
-    const Id position = b.add(b.iota(dtype, one, 0), b.broadcast_to(first, one));
-    const Id visible = b.less(b.iota(dtype, one, 1), b.add(position, 1.0));
+    const Shape one(shape.end() - 2, shape.end()), rows{one[0]};
+    const Id position = b.add(b.iota(dtype, rows, 0), b.broadcast_to(first, rows));
+    const Id past = b.broadcast(b.add(position, 1.0), {1}, one);
+    const Id visible = b.less(b.iota(dtype, one, 1), past);
     scores = b.select(visible, scores, b.full(kMasked, dtype));
   }
   const Id log_sum = b.broadcast(b.logsumexp(scores), {axis}, shape);

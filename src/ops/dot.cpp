@@ -4,6 +4,7 @@
 
 #include "ops/lower.h"
 #include "ops/op_list.h"
+#include "ops/pack.h"
 #include "ops/rules.h"
 #include "util/checked.h"
 
@@ -179,12 +180,32 @@ constinit const OpDef k_dot = {
 
 namespace {
 
-bool pair_trans_a(const Attrs& attrs, std::size_t pair) { return (attrs.axes[pair] & 1) != 0; }
-bool pair_trans_b(const Attrs& attrs, std::size_t pair) { return (attrs.axes[pair] & 2) != 0; }
+bool has(const Attrs& attrs, std::size_t pair, std::int64_t flag) {
+  return (attrs.axes[pair] & flag) != 0;
+}
+bool pair_trans_a(const Attrs& attrs, std::size_t pair) { return has(attrs, pair, kPairTransA); }
+bool pair_trans_b(const Attrs& attrs, std::size_t pair) { return has(attrs, pair, kPairTransB); }
+
+// A pair's B as a matrix, if it is packed the one that was.
+Type pair_b(std::span<const Type> in, const Attrs& attrs, std::size_t pair) {
+  const Type& b = in[2 * pair + 1];
+  return has(attrs, pair, kPairPackedB) ? unpacked_type(b) : b;
+}
 
 Product pair_product(std::span<const Type> in, const Attrs& attrs, std::size_t pair) {
-  return product_of(in[2 * pair], in[2 * pair + 1], pair_trans_a(attrs, pair),
+  return product_of(in[2 * pair], pair_b(in, attrs, pair), pair_trans_a(attrs, pair),
                     pair_trans_b(attrs, pair));
+}
+
+void accumulate_pair(const RefCall& call, std::size_t pair) {
+  const Product product = pair_product(call.in_types, call.attrs, pair);
+  const double* b = call.in[2 * pair + 1];
+  std::vector<double> matrix;
+  if (has(call.attrs, pair, kPairPackedB)) {
+    matrix = unpack_bf16(call.in_types[2 * pair + 1], b);
+    b = matrix.data();
+  }
+  accumulate(product, call.in[2 * pair], b, call.out);
 }
 
 Type infer_dot_sum(std::span<const Type> in, const Attrs& attrs) {
@@ -195,7 +216,10 @@ Type infer_dot_sum(std::span<const Type> in, const Attrs& attrs) {
                       "flags for " + std::to_string(attrs.axes.size()) + " pairs, operands", in));
   Type out;
   for (std::size_t pair = 0; pair < pairs; ++pair) {
-    const Type one = infer_product("dot_sum", in[2 * pair], in[2 * pair + 1],
+    MIXFLOW_CHECK(!has(attrs, pair, kPairPackedB) || is_packed_type(in[2 * pair + 1]),
+                  rules::describe(
+                      "dot_sum", "operand " + std::to_string(2 * pair + 1) + " is not packed", in));
+    const Type one = infer_product("dot_sum", in[2 * pair], pair_b(in, attrs, pair),
                                    pair_trans_a(attrs, pair), pair_trans_b(attrs, pair));
     if (pair == 0) out = one;
     MIXFLOW_CHECK(one == out, rules::describe("dot_sum", "products differ in type", in));
@@ -238,7 +262,7 @@ std::vector<Sample> dot_sum_samples() {
 
 }  // namespace
 
-// dot_sum{axes[p] = trans_a + 2 trans_b of pair p}   (a0, b0, a1, b1, .., z if the count is odd)
+// dot_sum{axes[p] = flags of pair p, see pack.h}   (a0, b0, a1, b1, .., z if the count is odd)
 //   y = op(a0) op(b0) + op(a1) op(b1) + .. (+ z)
 // One destination for a tangent's two products and for what they are added to. Made after all
 // differentiation.
@@ -256,10 +280,7 @@ constinit const OpDef k_dot_sum = {
           } else {
             std::fill_n(call.out, n, 0.0);
           }
-          for (std::size_t pair = 0; pair < call.in.size() / 2; ++pair) {
-            accumulate(pair_product(call.in_types, call.attrs, pair), call.in[2 * pair],
-                       call.in[2 * pair + 1], call.out);
-          }
+          for (std::size_t pair = 0; pair < call.in.size() / 2; ++pair) accumulate_pair(call, pair);
         },
     .lower = lower_dot_sum,
     // The additions of the products and of z are the products' own: each multiplication comes with

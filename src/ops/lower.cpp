@@ -11,10 +11,12 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/bf16_pack.h"
 #include "kernels/gemm.h"
 #include "kernels/move.h"
 #include "kernels/reduce.h"
 #include "kernels/repeat.h"
+#include "ops/pack.h"
 #include "ops/rules.h"
 #include "util/error.h"
 
@@ -77,10 +79,18 @@ std::unique_ptr<Kernel> lower_dot_sum(const LowerCall& call) {
   GemmShape shape = gemm_shape(call);
   for (std::size_t p = 0; p < call.attrs.axes.size(); ++p) {
     const std::int64_t flags = call.attrs.axes[p];
-    shape.products.push_back(gemm_product(call.in[2 * p], (flags & 1) != 0, (flags & 2) != 0));
+    shape.products.push_back(
+        gemm_product(call.in[2 * p], (flags & kPairTransA) != 0, (flags & kPairTransB) != 0));
+    shape.products.back().packed_b = (flags & kPairPackedB) != 0;
   }
   shape.add_z = call.in.size() > 2 * shape.products.size();
   return make_gemm(shape);
+}
+
+std::unique_ptr<Kernel> lower_pack_bf16(const LowerCall& call) {
+  const Shape& matrix = unpacked_type(call.out[0]).shape;
+  return make_bf16_pack(product(matrix.begin(), matrix.end() - 2), matrix.back(),
+                        matrix[matrix.size() - 2], call.attrs.trans_b, call.threads);
 }
 
 std::unique_ptr<Kernel> lower_sum(const LowerCall& call) {

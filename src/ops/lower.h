@@ -18,6 +18,9 @@ std::unique_ptr<Kernel> lower_dot(const LowerCall& call);
 std::unique_ptr<Kernel> lower_dot_sum(
     const LowerCall& call);  // may run with its output over the last input, z
 
+// pack.cpp
+std::unique_ptr<Kernel> lower_pack_bf16(const LowerCall& call);
+
 // reduce.cpp
 std::unique_ptr<Kernel> lower_sum(const LowerCall& call);
 std::unique_ptr<Kernel> lower_max_reduce(const LowerCall& call);

@@ -5,6 +5,8 @@
 #include "transform/fuse.h"
 #include "transform/lower_map.h"
 #include "transform/merge_dots.h"
+#include "transform/merge_maps.h"
+#include "transform/pack_factors.h"
 #include "transform/transform.h"
 #include "util/error.h"
 
@@ -21,7 +23,7 @@ void checked(const GraphPtr& graph) {
 
 }  // namespace
 
-GraphPtr optimize(const GraphPtr& graph) {
+GraphPtr optimize(const GraphPtr& graph, bool bf16) {
   GraphPtr g = graph;
   const auto pass = [&](auto&& function) {
     g = function(*g);
@@ -29,9 +31,11 @@ GraphPtr optimize(const GraphPtr& graph) {
   };
   pass(lower_grad);  // gradients of the inner losses become graphs
   pass(clean);       // dead code, trivial algebra, equal nodes
+  pass(merge_maps);  // a value's map and its gradient's become one
   pass(lower_map);   // maps become parallel scans over their sums
   pass(merge_dots);  // sums of products become one product list, accumulating where it can
-  pass(fuse);        // elementwise chains, broadcasts and row reductions become single nodes
+  if (bf16) pass(pack_factors);  // what several products read packed is packed once
+  pass(fuse);  // elementwise chains, broadcasts and row reductions become single nodes
   pass(dce);
   return g;
 }
@@ -40,7 +44,7 @@ ProgramPtr compile(const GraphPtr& graph, const std::vector<Donation>& donations
                    const PlanOptions& options) {
   MIXFLOW_CHECK(graph != nullptr, "a stage that was not built cannot be compiled");
   auto program = std::make_shared<Program>();
-  program->graph = optimize(graph);
+  program->graph = optimize(graph, options.bf16);
   program->donations = donations;
   program->options = options;
   const Graph& g = *program->graph;

@@ -34,7 +34,7 @@ ProgramPtr compile(const GraphPtr& graph, const std::vector<Donation>& donations
                    const PlanOptions& options);
 
 // The passes before planning: grad nodes lowered, maps as scans, products merged, elementwise
-// chains fused.
-GraphPtr optimize(const GraphPtr& graph);
+// chains fused; with `bf16`, factors that several products read packed once.
+GraphPtr optimize(const GraphPtr& graph, bool bf16);
 
 }  // namespace mixflow

@@ -93,7 +93,7 @@ class Recompute {
       }
     }
     std::erase_if(readers, [&](int r) { return std::ranges::binary_search(c_.at(r).members, n); });
-    if (!readers.empty()) compute_in({n}, readers, {});
+    if (!readers.empty()) compute_in({n}, readers, {.negligible = c_.bytes(id) / 8});
   }
 
   // How many bytes operands may be kept for longer, and the size of those that do not count.

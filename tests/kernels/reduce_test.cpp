@@ -78,6 +78,20 @@ TEST_CASE("logsumexp neither overflows nor loses small terms") {
   CHECK(run(*make_logsumexp(1, 40, 1), spread, 1)[0] == 200.0F);
 }
 
+TEST_CASE("logsumexp of many different terms is as exact as a float can be") {
+  Rng rng(1, Purpose::check, 30);
+  for (const std::size_t n : {2u, 17u, 100u, 1024u, 5000u}) {
+    std::vector<float> x(n);
+    double sum = 0;
+    for (float& value : x) {
+      value = static_cast<float>(rng.uniform(-30, 3));
+      sum += std::exp(static_cast<double>(value));
+    }
+    CHECK(run(*make_logsumexp(1, static_cast<std::int64_t>(n), 1), x, 1)[0] ==
+          doctest::Approx(std::log(sum)).epsilon(1e-6).scale(0.1));
+  }
+}
+
 TEST_CASE("logsumexp passes on infinities and NaN wherever they stand") {
   const float nan = std::nanf("");
   for (const std::size_t n : {1u, 5u, 16u, 40u}) {

@@ -179,6 +179,19 @@ TEST_CASE("rows of any length are summed to a few units in the last place") {
   }
 }
 
+TEST_CASE("positions are exact in every row, and the nearest floats beyond 2^24") {
+  for (const std::int64_t first : {std::int64_t{0}, std::int64_t{7}, (std::int64_t{1} << 24) - 20,
+                                   (std::int64_t{1} << 31) - 20, std::int64_t{1} << 40}) {
+    for (const std::size_t cols : {1u, 15u, 16u, 50u}) {
+      std::vector<float> found(3 * cols + 1, -1.0F);
+      row_fns().iota(found.data(), first, 3, cols);
+      for (std::size_t i = 0; i < 3 * cols; ++i)
+        CHECK(found[i] == static_cast<float>(first + static_cast<std::int64_t>(i % cols)));
+      CHECK(found.back() == -1.0F);
+    }
+  }
+}
+
 TEST_CASE("row maxima are -inf for empty rows and NaN for rows with one") {
   float y[2] = {0, 0};
   row_fns().max(y, nullptr, 2, 0);

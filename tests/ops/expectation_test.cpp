@@ -7,6 +7,7 @@
 
 #include "ops/builder.h"
 #include "ops/op_list.h"
+#include "ops/pack.h"
 #include "ops/reference.h"
 #include "util/error.h"
 
@@ -133,6 +134,32 @@ TEST_CASE("Products agree for all four ways to store the operands") {
         Tensor64{110, 22, 28, 146});
 }
 
+TEST_CASE("A packed factor is the matrix rounded to bf16, however it was stored") {
+  Tensor64 matrix(32 * 32), transposed(32 * 32), rounded(32 * 32), row(32);
+  for (std::size_t k = 0; k < 32; ++k) {
+    row[k] = 1 + static_cast<double>(k) / 8;
+    for (std::size_t n = 0; n < 32; ++n) {
+      // Of 9 significant bits: the last is rounded away, ties to even.
+      const double x = 1 + static_cast<double>((7 * k + 3 * n) % 256) / 256;
+      matrix[32 * k + n] = transposed[32 * n + k] = x;
+      rounded[32 * k + n] = std::nearbyint(x * 128) / 128;
+    }
+  }
+  const Type square = f32({32, 32}), one = f32({1, 32});
+  const Tensor64 expected = run(op::k_dot, {{one, row}, {square, rounded}});
+  CHECK(expected != run(op::k_dot, {{one, row}, {square, matrix}}));
+  for (const bool trans : {false, true}) {
+    const Attrs attrs{.trans_b = trans};
+    const Operand packed{op::k_pack_bf16.infer({&square, 1}, attrs),
+                         run(op::k_pack_bf16, {{square, trans ? transposed : matrix}}, attrs)};
+    CHECK(run(op::k_dot_sum, {{one, row}, packed}, {.axes = {kPairPackedB}}) == expected);
+    CHECK(run(op::k_dot_sum, {{one, row}, packed, {one, row}, {square, rounded}},
+              {.axes = {kPairPackedB, 0}}) ==
+          run(op::k_dot_sum, {{one, row}, {square, rounded}, {one, row}, {square, rounded}},
+              {.axes = {0, 0}}));
+  }
+}
+
 TEST_CASE("Leading axes of products are independent") {
   const Operand a = {f32({2, 1, 2}), {1, 2, 3, 4}};
   const Operand b = {f32({2, 2, 1}), {5, 6, 7, 8}};
@@ -232,6 +259,10 @@ TEST_CASE("Attributes that do not fit the operands are internal errors") {
   const std::vector<Type> four{f32({2, 3}), f32({3, 2}), f32({2, 3}), f32({3, 4})};
   CHECK(contains(message_of(op::k_dot_sum, four, {.axes = {0, 0}}), "products differ in type"));
   CHECK(contains(message_of(op::k_dot_sum, four, {.axes = {0}}), "[dot_sum] flags for 1 pairs"));
+  CHECK(contains(message_of(op::k_dot_sum, {f32({2, 3}), f32({3, 2})}, {.axes = {kPairPackedB}}),
+                 "[dot_sum] operand 1 is not packed"));
+  CHECK(contains(message_of(op::k_pack_bf16, {f32({32, 48})}, {}), "whole tiles"));
+  CHECK(contains(message_of(op::k_pack_bf16, {f32({32})}, {}), "whole tiles"));
 }
 
 }  // namespace

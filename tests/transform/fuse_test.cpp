@@ -142,6 +142,34 @@ TEST_CASE("masks are made again from what is kept for other reasons") {
   CHECK(made == 3);  // h, c * y, back: no mask between them
 }
 
+TEST_CASE("a mask of positions is made where it is read, and stored nowhere") {
+  const Type type{DType::f64, {16, 64}};
+  Builder b;
+  const Id scores = b.input(type), w = b.input({DType::f64, {64, 64}}),
+           last = b.input({DType::f64, {}});
+  const Id position = b.add(b.iota(DType::f64, {16}, 0), b.broadcast_to(last, {16}));
+  const Id mask = b.less(b.iota(DType::f64, type.shape, 1), b.broadcast(position, {1}, type.shape));
+  const Id low = b.full_like(scores, -1e30), zero = b.zeros_like(scores);
+  const Id first = b.exp(b.select(mask, scores, low));
+  const Id second = b.select(mask, b.mul(b.dot(first, w), first), zero);
+  const GraphPtr graph = b.finish({second});
+  const GraphPtr fused = fuse(*graph);
+  verify(*fused);
+  std::int64_t less = 0;
+  for (const Node& node : fused->nodes) {
+    if (node.op != &op::k_fused) continue;
+    less += count_ops(*region_of(node)->body, op::k_less);
+    for (const Id out : node.out) {
+      const bool stored_mask =
+          fused->type(out).rank() == 2 && count_ops(*region_of(node)->body, op::k_select) == 0;
+      CHECK_FALSE(stored_mask);
+    }
+  }
+  CHECK(less == 2);
+  const std::vector<Tensor64> inputs = RandomGraph(1).inputs_for(*graph);
+  CHECK(evaluate(*fused, inputs) == evaluate(*graph, inputs));
+}
+
 TEST_CASE("what a recomputed value is made of is there for every copy of it") {
   // n = m^2 is made again for `early` from the stored m; m itself is not to be made again for
   // `late` alone.

@@ -1,0 +1,25 @@
+// The threads that work on one thing together, inside a parallel region.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+namespace mixflow {
+
+// The calling thread's place among them.
+struct Team {
+  int thread, threads;
+
+  void wait() const {
+    if (threads > 1) {
+#pragma omp barrier
+    }
+  }
+  std::int64_t longest_share(std::int64_t n) const { return (n + threads - 1) / threads; }
+  // This thread's part of n items.
+  std::pair<std::int64_t, std::int64_t> share(std::int64_t n) const {
+    return {n * thread / threads, n * (thread + 1) / threads};
+  }
+};
+
+}  // namespace mixflow

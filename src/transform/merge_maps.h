@@ -1,0 +1,13 @@
+// Maps over the same elements that do the same products become one. A loss by blocks is such a
+// pair: one map for its value, and one for its gradient, which recomputes the value on its way.
+#pragma once
+
+#include "graph/graph.h"
+
+namespace mixflow {
+
+// A map is merged into a later one that reads all that it reads, does not depend on it and computes
+// all of its products. Before lower_map.
+GraphPtr merge_maps(const Graph& graph);
+
+}  // namespace mixflow
