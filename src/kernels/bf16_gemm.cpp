@@ -1,8 +1,8 @@
 // Large products from operands rounded to bf16: B is cut into chunks that stay in the second-level
 // cache, two panels of rows of A, multiplied with all columns of a chunk, stay in the first. Blocks
 // follow each other along rows of C, which is often far larger than any cache.
-// A B that comes packed is read where it lies. All sizes, and the scratch that packed chunks take,
-// follow from the shape.
+// Factors that come packed are read where they lie. All sizes, and the scratch that packed chunks
+// take, follow from the shape.
 #include <omp.h>
 
 #include <algorithm>
@@ -55,7 +55,7 @@ class Bf16Gemm final : public Kernel {
   struct Chunk {
     GemmFactors factors;
     std::int64_t first, terms;
-    std::int64_t a_offset;  // of its A among all of A, in words
+    std::int64_t a_offset;  // of its A among all that is packed of A, in words
   };
   static std::vector<Chunk> cut(const GemmProblem& problem) {
     std::vector<Chunk> chunks;
@@ -64,7 +64,7 @@ class Bf16Gemm final : public Kernel {
       for (std::int64_t k = 0; k < factors.k; k += kTerms) {
         const std::int64_t terms = std::min(kTerms, factors.k - k);
         chunks.push_back({factors, k, terms, a_offset});
-        a_offset += bf16_words(problem.m, terms);
+        if (!factors.packed_a) a_offset += bf16_words(problem.m, terms);
       }
     }
     return chunks;
@@ -72,7 +72,7 @@ class Bf16Gemm final : public Kernel {
 
   static std::int64_t all_a_words(const GemmProblem& problem) {
     const Chunk last = cut(problem).back();
-    return last.a_offset + bf16_words(problem.m, last.terms);
+    return last.a_offset + (last.factors.packed_a ? 0 : bf16_words(problem.m, last.terms));
   }
   static bool keeps_a(const GemmProblem& problem) {
     return problem.n > kColumns && all_a_words(problem) <= kWholeA;
@@ -81,7 +81,7 @@ class Bf16Gemm final : public Kernel {
   static std::int64_t longest(const GemmProblem& problem, bool of_b) {
     std::int64_t terms = 0;
     for (const GemmFactors& factors : problem.products) {
-      if (!(of_b && factors.packed_b)) terms = std::max(terms, factors.k);
+      if (!(of_b ? factors.packed_b : factors.packed_a)) terms = std::max(terms, factors.k);
     }
     return std::min(terms, kTerms);
   }
@@ -97,15 +97,9 @@ class Bf16Gemm final : public Kernel {
              std::uint32_t* scratch, Team team) const {
     float* c = reinterpret_cast<float*>(out[0]) + b * problem_.size();
     if (problem_.add_z) start_from_z(in, c, b, team);
-    const auto pack_a = [&](const Chunk& chunk, std::int64_t row, std::int64_t rows,
-                            std::uint32_t* to) {
-      const GemmFactors& f = chunk.factors;
-      const Bf16Matrix left{reinterpret_cast<const float*>(in[f.a_input]) + b * f.a_batch,
-                            f.trans_a ? problem_.m : f.k, !f.trans_a};
-      return pack_bf16(kernels_, left, row, rows, chunk.first, chunk.terms, false, to, team);
-    };
     if (whole_a_) {
-      for (const Chunk& chunk : chunks_) pack_a(chunk, 0, problem_.m, scratch + chunk.a_offset);
+      for (const Chunk& chunk : chunks_)
+        if (!chunk.factors.packed_a) rows_of_a(in, b, chunk, 0, problem_.m, scratch, team);
       team.wait();
     }
     for (std::int64_t column = 0; column < problem_.n; column += kColumns) {
@@ -113,14 +107,15 @@ class Bf16Gemm final : public Kernel {
       bool add = problem_.add_z;
       for (const Chunk& chunk : chunks_) {
         const Bf16Panels right = columns_of_b(in, b, chunk, column, columns, scratch, team);
-        const bool packs = !whole_a_ || !chunk.factors.packed_b;
-        // With all of A packed there is one chunk of rows: its panels follow each other.
-        const std::int64_t step = whole_a_ ? problem_.m : kRows;
+        const bool a_is_there = whole_a_ || chunk.factors.packed_a;
+        const bool packs = !a_is_there || !chunk.factors.packed_b;
+        const std::int64_t step = a_is_there ? problem_.m : kRows;
         for (std::int64_t row = 0; row < problem_.m; row += step) {
           const std::int64_t rows = std::min(step, problem_.m - row);
-          const Bf16Panels left = whole_a_ ? Bf16Panels{scratch + chunk.a_offset,
-                                                        bf16_tiles(chunk.terms) * kBf16TileWords}
-                                           : pack_a(chunk, row, rows, scratch);
+          const Bf16Panels left =
+              whole_a_ && !chunk.factors.packed_a
+                  ? Bf16Panels{scratch + chunk.a_offset, bf16_tiles(chunk.terms) * kBf16TileWords}
+                  : rows_of_a(in, b, chunk, row, rows, scratch, team);
           if (packs) team.wait();
           multiply(left, right, bf16_tiles(chunk.terms), rows, columns,
                    c + row * problem_.n + column, add, team);
@@ -131,17 +126,33 @@ class Bf16Gemm final : public Kernel {
     }
   }
 
+  // A chunk of a factor of `k` terms that came packed, from `vector` on.
+  static Bf16Panels packed(const std::byte* input, std::int64_t offset, std::int64_t k,
+                           const Chunk& chunk, std::int64_t vector) {
+    const Bf16Panels all{reinterpret_cast<const std::uint32_t*>(input) + offset,
+                         bf16_tiles(k) * kBf16TileWords};
+    const Bf16Panels from = all.from_vector(vector);
+    return {from.data + bf16_tiles(chunk.first) * kBf16TileWords, from.stride};
+  }
+
+  // A chunk's rows of A: where they lie, or packed into scratch.
+  Bf16Panels rows_of_a(const std::byte* const* in, std::int64_t b, const Chunk& chunk,
+                       std::int64_t row, std::int64_t rows, std::uint32_t* scratch,
+                       Team team) const {
+    const GemmFactors& f = chunk.factors;
+    if (f.packed_a) return packed(in[f.a_input], b * f.a_batch, f.k, chunk, row);
+    const Bf16Matrix left{reinterpret_cast<const float*>(in[f.a_input]) + b * f.a_batch,
+                          f.trans_a ? problem_.m : f.k, !f.trans_a};
+    return pack_bf16(kernels_, left, row, rows, chunk.first, chunk.terms, false,
+                     scratch + (whole_a_ ? chunk.a_offset : 0), team);
+  }
+
   // A chunk's columns of B: where they lie, or packed behind A.
   Bf16Panels columns_of_b(const std::byte* const* in, std::int64_t b, const Chunk& chunk,
                           std::int64_t column, std::int64_t columns, std::uint32_t* scratch,
                           Team team) const {
     const GemmFactors& f = chunk.factors;
-    if (f.packed_b) {
-      const auto* words = reinterpret_cast<const std::uint32_t*>(in[f.b_input]) + b * f.b_batch;
-      const Bf16Panels all{words, bf16_tiles(f.k) * kBf16TileWords};
-      const Bf16Panels right = all.from_vector(column);
-      return {right.data + bf16_tiles(chunk.first) * kBf16TileWords, right.stride};
-    }
+    if (f.packed_b) return packed(in[f.b_input], b * f.b_batch, f.k, chunk, column);
     const Bf16Matrix right{reinterpret_cast<const float*>(in[f.b_input]) + b * f.b_batch,
                            f.trans_b ? f.k : problem_.n, f.trans_b};
     return pack_bf16(kernels_, right, column, columns, chunk.first, chunk.terms, true,

@@ -44,8 +44,10 @@ struct Bf16Kernels {
   // In the table without `block` only. The values rounded, dense, of rows `ld` apart:
   void (*round)(const float* from, std::ptrdiff_t ld, std::int64_t rows, std::int64_t columns,
                 float* to) = nullptr;
-  // and one packed tile of B as 32 terms, `ld` apart, of 16 columns.
-  void (*unpack)(const std::uint32_t* tile, std::ptrdiff_t ld, float* to) = nullptr;
+  // and one packed tile: of columns as 32 terms, `ld` apart, of 16 columns, of rows as 16 rows,
+  // `ld` apart, of 32 terms.
+  void (*unpack)(const std::uint32_t* tile, bool side_by_side, std::ptrdiff_t ld,
+                 float* to) = nullptr;
 };
 
 const Bf16Kernels& bf16_kernels();

@@ -56,32 +56,32 @@ class TilePacker {
 
 class Bf16Pack final : public Kernel {
  public:
-  Bf16Pack(std::int64_t batch, std::int64_t n, std::int64_t k, bool trans, int threads,
-           const Bf16Kernels& kernels)
-      : batch_(batch), n_(n), k_(k), trans_(trans), threads_(threads), kernels_(kernels) {}
+  explicit Bf16Pack(const Bf16PackShape& shape)
+      : shape_(shape), kernels_(shape.kernels != nullptr ? *shape.kernels : bf16_kernels()) {}
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
     const auto* from = reinterpret_cast<const float*>(in[0]);
     auto* to = reinterpret_cast<std::uint32_t*>(out[0]);
-    if (threads_ == 1) {
+    if (shape_.threads <= 1) {
       pack(from, to, {0, 1});
       return;
     }
-#pragma omp parallel num_threads(threads_)
+#pragma omp parallel num_threads(shape_.threads)
     pack(from, to, {omp_get_thread_num(), omp_get_num_threads()});
   }
 
  private:
   void pack(const float* from, std::uint32_t* to, Team team) const {
-    for (std::int64_t b = 0; b < batch_; ++b) {
-      const Bf16Matrix matrix{from + b * n_ * k_, trans_ ? k_ : n_, trans_};
-      pack_bf16(kernels_, matrix, 0, n_, 0, k_, true, to + b * bf16_words(n_, k_), team);
+    const std::int64_t vectors = shape_.vectors, terms = shape_.terms;
+    for (std::int64_t b = 0; b < shape_.batch; ++b) {
+      const Bf16Matrix matrix{from + b * vectors * terms, shape_.terms_contiguous ? terms : vectors,
+                              shape_.terms_contiguous};
+      pack_bf16(kernels_, matrix, 0, vectors, 0, terms, shape_.side_by_side,
+                to + b * bf16_words(vectors, terms), team);
     }
   }
 
-  const std::int64_t batch_, n_, k_;
-  const bool trans_;
-  const int threads_;
+  const Bf16PackShape shape_;
   const Bf16Kernels& kernels_;
 };
 
@@ -107,11 +107,10 @@ Bf16Panels pack_bf16(const Bf16Kernels& kernels, const Bf16Matrix& matrix, std::
   return {to, panel};
 }
 
-std::unique_ptr<Kernel> make_bf16_pack(std::int64_t batch, std::int64_t n, std::int64_t k,
-                                       bool trans, int threads, const Bf16Kernels* kernels) {
-  MIXFLOW_CHECK(n % kBf16Block == 0 && k % kBf16Terms == 0, "bf16 pack: tiles are not whole");
-  return std::make_unique<Bf16Pack>(batch, n, k, trans, std::max(threads, 1),
-                                    kernels != nullptr ? *kernels : bf16_kernels());
+std::unique_ptr<Kernel> make_bf16_pack(const Bf16PackShape& shape) {
+  MIXFLOW_CHECK(shape.vectors % kBf16Block == 0 && shape.terms % kBf16Terms == 0,
+                "bf16 pack: tiles are not whole");
+  return std::make_unique<Bf16Pack>(shape);
 }
 
 }  // namespace mixflow

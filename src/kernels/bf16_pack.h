@@ -50,11 +50,17 @@ Bf16Panels pack_bf16(const Bf16Kernels& kernels, const Bf16Matrix& matrix, std::
                      std::int64_t vectors, std::int64_t term, std::int64_t terms, bool side_by_side,
                      std::uint32_t* to, Team team);
 
-// A matrix that is the right factor of more than one product, packed once for all of them: in
-// memory [k, n], or [n, k] if `trans`; k and n are multiples of 32. The output takes
-// bf16_words(n, k). `kernels`: null but for tests.
-std::unique_ptr<Kernel> make_bf16_pack(std::int64_t batch, std::int64_t n, std::int64_t k,
-                                       bool trans, int threads,
-                                       const Bf16Kernels* kernels = nullptr);
+// A matrix that is a factor of more than one product, packed once for all of them.
+struct Bf16PackShape {
+  std::int64_t batch = 1;
+  std::int64_t vectors = 0, terms = 0;  // multiples of 32
+  bool terms_contiguous = false;        // [vectors, terms] in memory, else [terms, vectors]
+  bool side_by_side = false;            // columns of a right factor, else rows of a left one
+  int threads = 1;
+  const Bf16Kernels* kernels = nullptr;  // for tests; null: the best for this CPU
+};
+
+// The output takes bf16_words(vectors, terms) for each entry of the batch.
+std::unique_ptr<Kernel> make_bf16_pack(const Bf16PackShape& shape);
 
 }  // namespace mixflow

@@ -95,7 +95,17 @@ void round(const float* from, std::ptrdiff_t ld, std::int64_t rows, std::int64_t
   }
 }
 
-void unpack(const std::uint32_t* tile, std::ptrdiff_t ld, float* to) {
+void unpack(const std::uint32_t* tile, bool side_by_side, std::ptrdiff_t ld, float* to) {
+  HWY_ALIGN std::uint32_t columns[kBf16TileWords], rows[kBf16Terms * kVectors];
+  if (!side_by_side) {  // as columns, then turned
+    turn(tile, columns);
+    auto* turned = reinterpret_cast<float*>(rows);
+    unpack(columns, true, kBf16Vectors, turned);
+    for (std::size_t v = 0; v < kVectors; ++v, to += ld) {
+      for (std::size_t k = 0; k < kBf16Terms; ++k) to[k] = turned[k * kVectors + v];
+    }
+    return;
+  }
   const Words upper = hn::Set(kWords, 0xFFFF0000);
   for (std::size_t p = 0; p < kPairs; ++p, tile += kVectors, to += 2 * ld) {
     for (std::size_t j = 0; j < kVectors; j += kLanes) {

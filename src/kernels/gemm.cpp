@@ -46,12 +46,13 @@ GemmProblem normalise(const GemmShape& shape) {
     GemmFactors to{.k = from.k,
                    .trans_a = from.trans_a,
                    .trans_b = from.trans_b,
+                   .packed_a = from.packed_a,
                    .packed_b = from.packed_b,
                    .a_batch = from.a_batch,
                    .b_batch = from.b_batch,
                    .a_input = 2 * i,
                    .b_input = 2 * i + 1};
-    if (to.a_batch < 0) to.a_batch = shape.m * from.k;
+    if (to.a_batch < 0) to.a_batch = from.packed_a ? bf16_words(shape.m, from.k) : shape.m * from.k;
     if (to.b_batch < 0) to.b_batch = from.packed_b ? bf16_words(shape.n, from.k) : from.k * shape.n;
     if (swap) {  // (A·B)ᵀ = Bᵀ·Aᵀ
       to.trans_a = !from.trans_b;
@@ -69,7 +70,7 @@ GemmProblem normalise(const GemmShape& shape) {
 // The problem after its operands have been rounded: none is packed, none repeated.
 GemmProblem dense(GemmProblem problem) {
   for (GemmFactors& f : problem.products) {
-    f.packed_b = false;
+    f.packed_a = f.packed_b = false;
     f.a_batch = problem.m * f.k;
     f.b_batch = f.k * problem.n;
   }
@@ -359,8 +360,10 @@ std::unique_ptr<Kernel> make_gemm(const GemmShape& shape) {
   const bool bf16 = shape.bf16 && std::ranges::all_of(problem.products, [&](const auto& product) {
                       return gemm_takes_bf16(problem.m, problem.n, product.k);
                     });
-  MIXFLOW_CHECK(bf16 || std::ranges::none_of(problem.products, &GemmFactors::packed_b),
-                "gemm: packed operands of products that are not in bf16");
+  MIXFLOW_CHECK(
+      bf16 || std::ranges::none_of(problem.products,
+                                   [](const GemmFactors& f) { return f.packed_a || f.packed_b; }),
+      "gemm: packed operands of products that are not in bf16");
   if (bf16) {
     const Bf16Kernels& kernels =
         shape.bf16_kernels != nullptr ? *shape.bf16_kernels : bf16_kernels();

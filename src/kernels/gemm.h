@@ -24,9 +24,8 @@ struct GemmProduct {
   // Elements from one batch entry to the next: -1 dense, 0 the same matrix for all.
   std::int64_t a_batch = -1;
   std::int64_t b_batch = -1;
-  // B has been packed by make_bf16_pack: only in shapes that gemm_takes_bf16, k and n multiples of
-  // 32.
-  bool packed_b = false;
+  // Packed by make_bf16_pack: only in shapes that gemm_takes_bf16, sizes multiples of 32.
+  bool packed_a = false, packed_b = false;
 };
 
 struct GemmShape {

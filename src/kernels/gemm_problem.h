@@ -10,10 +10,10 @@
 
 namespace mixflow {
 
-// One product; all sizes are in floats (in words, where B comes packed).
+// One product; all sizes are in floats (in words, where a factor comes packed).
 struct GemmFactors {
   std::int64_t k;
-  bool trans_a, trans_b, packed_b;
+  bool trans_a, trans_b, packed_a, packed_b;
   std::int64_t a_batch, b_batch;  // elements from one batch entry to the next
   std::size_t a_input, b_input;   // their positions among the kernel's inputs
 };

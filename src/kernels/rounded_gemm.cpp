@@ -30,19 +30,30 @@ void round_part(const Bf16Kernels& kernels, const Part& part, float* to, Team te
                 to + first * part.columns);
 }
 
-// [terms, columns] of a packed B, each thread some tiles of it.
-void unpack_part(const Bf16Kernels& kernels, const std::uint32_t* words, std::int64_t k,
-                 std::int64_t term, std::int64_t terms, std::int64_t column, std::int64_t columns,
-                 float* to, Team team) {
-  const std::int64_t panels = columns / kBf16Vectors, tiles = terms / kBf16Terms;
+// Part of a packed factor of `k` terms.
+struct PackedPart {
+  const std::uint32_t* words;
+  std::int64_t k;
+  bool side_by_side;
+  std::int64_t vector, vectors, term, terms;
+};
+
+// As [vectors, terms] of a left factor, [terms, vectors] of a right one; each thread some tiles.
+void unpack_part(const Bf16Kernels& kernels, const PackedPart& part, float* to, Team team) {
+  const std::int64_t panels = part.vectors / kBf16Vectors, tiles = part.terms / kBf16Terms;
   const auto [first, last] = team.share(panels * tiles);
+  const std::int64_t ld = part.side_by_side ? part.vectors : part.terms;
   for (std::int64_t item = first; item < last; ++item) {
     const std::int64_t t = item / panels, p = item % panels;
-    const std::int64_t tile = (column / kBf16Vectors + p) * bf16_tiles(k) + term / kBf16Terms + t;
-    kernels.unpack(words + tile * kBf16TileWords, columns,
-                   to + t * kBf16Terms * columns + p * kBf16Vectors);
+    const std::int64_t tile =
+        (part.vector / kBf16Vectors + p) * bf16_tiles(part.k) + part.term / kBf16Terms + t;
+    const std::int64_t v = p * kBf16Vectors, k = t * kBf16Terms;
+    kernels.unpack(part.words + tile * kBf16TileWords, part.side_by_side, ld,
+                   to + (part.side_by_side ? k * ld + v : v * ld + k));
   }
 }
+
+const std::uint32_t* words(const std::byte* p) { return reinterpret_cast<const std::uint32_t*>(p); }
 
 // Small products: all operands rounded, then one of our own kernels.
 class RoundedSmallGemm final : public Kernel {
@@ -97,18 +108,23 @@ class RoundedSmallGemm final : public Kernel {
   void round_all(const std::byte* const* in, float* to, Team team) const {
     const std::int64_t m = problem_.m, n = problem_.n;
     for (const GemmFactors& f : problem_.products) {
-      for (std::int64_t b = 0; b < problem_.batch; ++b)
-        round_part(kernels_, {floats(in[f.a_input]) + b * f.a_batch, f.k, m, f.k}, to + b * m * f.k,
-                   team);
-      to += a_floats(problem_, f);
-      for (std::int64_t b = 0; b < problem_.batch; ++b) {
-        float* rounded = to + b * f.k * n;
-        const std::byte* from = in[f.b_input] + 4 * b * f.b_batch;
-        if (f.packed_b) {
-          unpack_part(kernels_, reinterpret_cast<const std::uint32_t*>(from), f.k, 0, f.k, 0, n,
-                      rounded, team);
+      float* at = to;
+      for (std::int64_t b = 0; b < problem_.batch; ++b, at += m * f.k) {
+        if (f.packed_a) {
+          unpack_part(kernels_, {words(in[f.a_input]) + b * f.a_batch, f.k, false, 0, m, 0, f.k},
+                      at, team);
         } else {
-          round_part(kernels_, {floats(from), n, f.k, n}, rounded, team);
+          round_part(kernels_, {floats(in[f.a_input]) + b * f.a_batch, f.k, m, f.k}, at, team);
+        }
+      }
+      to += a_floats(problem_, f);
+      at = to;
+      for (std::int64_t b = 0; b < problem_.batch; ++b, at += f.k * n) {
+        if (f.packed_b) {
+          unpack_part(kernels_, {words(in[f.b_input]) + b * f.b_batch, f.k, true, 0, n, 0, f.k}, at,
+                      team);
+        } else {
+          round_part(kernels_, {floats(in[f.b_input]) + b * f.b_batch, n, f.k, n}, at, team);
         }
       }
       to += b_floats(problem_, f);
@@ -173,10 +189,10 @@ class RoundedLibraryGemm final : public Kernel {
         for (std::int64_t term = 0; term < f.k; term += kTerms) {
           const Chunk chunk{b, term, std::min(kTerms, f.k - term), column, columns};
           round_chunk(in, f, chunk, scratch, threads);
-          sgemm(f.trans_a, f.trans_b && !f.packed_b, problem_.m, columns, chunk.terms, scratch,
-                f.trans_a ? problem_.m : chunk.terms, scratch + a_floats(problem_),
-                f.trans_b && !f.packed_b ? chunk.terms : columns, add ? 1.0F : 0.0F, c + column, n,
-                threads);
+          const bool trans_a = f.trans_a && !f.packed_a, trans_b = f.trans_b && !f.packed_b;
+          sgemm(trans_a, trans_b, problem_.m, columns, chunk.terms, scratch,
+                trans_a ? problem_.m : chunk.terms, scratch + a_floats(problem_),
+                trans_b ? chunk.terms : columns, add ? 1.0F : 0.0F, c + column, n, threads);
           add = true;
         }
       }
@@ -201,22 +217,29 @@ class RoundedLibraryGemm final : public Kernel {
                     float* scratch, Team team) const {
     const std::int64_t m = problem_.m, n = problem_.n;
     const auto [batch, term, terms, column, columns] = chunk;
-    const float* a = floats(in[f.a_input]) + batch * f.a_batch;
-    round_part(kernels_,
-               f.trans_a ? Part{a + term * m, m, terms, m} : Part{a + term, f.k, m, terms}, scratch,
-               team);
-    float* to = scratch + a_floats(problem_);
-    const std::byte* from = in[f.b_input] + 4 * batch * f.b_batch;
-    if (f.packed_b) {
-      unpack_part(kernels_, reinterpret_cast<const std::uint32_t*>(from), f.k, term, terms, column,
-                  columns, to, team);
-      return;
+    if (f.packed_a) {
+      unpack_part(kernels_,
+                  {words(in[f.a_input]) + batch * f.a_batch, f.k, false, 0, m, term, terms},
+                  scratch, team);
+    } else {
+      const float* a = floats(in[f.a_input]) + batch * f.a_batch;
+      round_part(kernels_,
+                 f.trans_a ? Part{a + term * m, m, terms, m} : Part{a + term, f.k, m, terms},
+                 scratch, team);
     }
-    const float* right = floats(from);
-    round_part(kernels_,
-               f.trans_b ? Part{right + column * f.k + term, f.k, columns, terms}
-                         : Part{right + term * n + column, n, terms, columns},
-               to, team);
+    float* to = scratch + a_floats(problem_);
+    if (f.packed_b) {
+      unpack_part(
+          kernels_,
+          {words(in[f.b_input]) + batch * f.b_batch, f.k, true, column, columns, term, terms}, to,
+          team);
+    } else {
+      const float* right = floats(in[f.b_input]) + batch * f.b_batch;
+      round_part(kernels_,
+                 f.trans_b ? Part{right + column * f.k + term, f.k, columns, terms}
+                           : Part{right + term * n + column, n, terms, columns},
+                 to, team);
+    }
   }
 
   const GemmProblem problem_;

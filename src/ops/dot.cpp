@@ -186,26 +186,34 @@ bool has(const Attrs& attrs, std::size_t pair, std::int64_t flag) {
 bool pair_trans_a(const Attrs& attrs, std::size_t pair) { return has(attrs, pair, kPairTransA); }
 bool pair_trans_b(const Attrs& attrs, std::size_t pair) { return has(attrs, pair, kPairTransB); }
 
-// A pair's B as a matrix, if it is packed the one that was.
-Type pair_b(std::span<const Type> in, const Attrs& attrs, std::size_t pair) {
-  const Type& b = in[2 * pair + 1];
-  return has(attrs, pair, kPairPackedB) ? unpacked_type(b) : b;
+bool is_packed(const Attrs& attrs, std::size_t pair, Side side) {
+  return has(attrs, pair, side == Side::left ? kPairPackedA : kPairPackedB);
+}
+
+// A pair's factor as a matrix: one that was packed as it was.
+Type pair_factor(std::span<const Type> in, const Attrs& attrs, std::size_t pair, Side side) {
+  const Type& factor = in[2 * pair + (side == Side::left ? 0 : 1)];
+  return is_packed(attrs, pair, side) ? unpacked_type(factor, side) : factor;
 }
 
 Product pair_product(std::span<const Type> in, const Attrs& attrs, std::size_t pair) {
-  return product_of(in[2 * pair], pair_b(in, attrs, pair), pair_trans_a(attrs, pair),
+  return product_of(pair_factor(in, attrs, pair, Side::left),
+                    pair_factor(in, attrs, pair, Side::right), pair_trans_a(attrs, pair),
                     pair_trans_b(attrs, pair));
 }
 
 void accumulate_pair(const RefCall& call, std::size_t pair) {
   const Product product = pair_product(call.in_types, call.attrs, pair);
-  const double* b = call.in[2 * pair + 1];
-  std::vector<double> matrix;
-  if (has(call.attrs, pair, kPairPackedB)) {
-    matrix = unpack_bf16(call.in_types[2 * pair + 1], b);
-    b = matrix.data();
+  std::array<std::vector<double>, 2> unpacked;
+  std::array<const double*, 2> factors{};
+  for (const Side side : {Side::left, Side::right}) {
+    const auto s = static_cast<std::size_t>(side);
+    factors[s] = call.in[2 * pair + s];
+    if (!is_packed(call.attrs, pair, side)) continue;
+    unpacked[s] = unpack_bf16(call.in_types[2 * pair + s], side, factors[s]);
+    factors[s] = unpacked[s].data();
   }
-  accumulate(product, call.in[2 * pair], b, call.out);
+  accumulate(product, factors[0], factors[1], call.out);
 }
 
 Type infer_dot_sum(std::span<const Type> in, const Attrs& attrs) {
@@ -216,10 +224,14 @@ Type infer_dot_sum(std::span<const Type> in, const Attrs& attrs) {
                       "flags for " + std::to_string(attrs.axes.size()) + " pairs, operands", in));
   Type out;
   for (std::size_t pair = 0; pair < pairs; ++pair) {
-    MIXFLOW_CHECK(!has(attrs, pair, kPairPackedB) || is_packed_type(in[2 * pair + 1]),
-                  rules::describe(
-                      "dot_sum", "operand " + std::to_string(2 * pair + 1) + " is not packed", in));
-    const Type one = infer_product("dot_sum", in[2 * pair], pair_b(in, attrs, pair),
+    for (const Side side : {Side::left, Side::right}) {
+      const std::size_t i = 2 * pair + static_cast<std::size_t>(side);
+      MIXFLOW_CHECK(
+          !is_packed(attrs, pair, side) || is_packed_type(in[i]),
+          rules::describe("dot_sum", "operand " + std::to_string(i) + " is not packed", in));
+    }
+    const Type one = infer_product("dot_sum", pair_factor(in, attrs, pair, Side::left),
+                                   pair_factor(in, attrs, pair, Side::right),
                                    pair_trans_a(attrs, pair), pair_trans_b(attrs, pair));
     if (pair == 0) out = one;
     MIXFLOW_CHECK(one == out, rules::describe("dot_sum", "products differ in type", in));

@@ -51,9 +51,14 @@ std::unique_ptr<Kernel> lower_read(const LowerCall& call, Shape from, std::int64
   return make_copy({{shape, std::move(from), strides_of(shape), from_start, 0}}, 0, call.threads);
 }
 
-GemmProduct gemm_product(const Type& a, bool trans_a, bool trans_b) {
-  return {
-      .k = a.shape[index(a.rank() - (trans_a ? 2 : 1))], .trans_a = trans_a, .trans_b = trans_b};
+GemmProduct gemm_product(const Type& a, std::int64_t flags) {
+  const bool trans_a = (flags & kPairTransA) != 0, packed_a = (flags & kPairPackedA) != 0;
+  const Shape& left = packed_a ? unpacked_type(a, Side::left).shape : a.shape;
+  return {.k = left[left.size() - (trans_a ? 2 : 1)],
+          .trans_a = trans_a,
+          .trans_b = (flags & kPairTransB) != 0,
+          .packed_a = packed_a,
+          .packed_b = (flags & kPairPackedB) != 0};
 }
 
 GemmShape gemm_shape(const LowerCall& call) {
@@ -70,27 +75,29 @@ GemmShape gemm_shape(const LowerCall& call) {
 std::unique_ptr<Kernel> lower_dot(const LowerCall& call) {
   expect_f32("dot", call.out[0]);
   GemmShape shape = gemm_shape(call);
-  shape.products.push_back(gemm_product(call.in[0], call.attrs.trans_a, call.attrs.trans_b));
+  shape.products.push_back(gemm_product(
+      call.in[0], (call.attrs.trans_a ? kPairTransA : 0) + (call.attrs.trans_b ? kPairTransB : 0)));
   return make_gemm(shape);
 }
 
 std::unique_ptr<Kernel> lower_dot_sum(const LowerCall& call) {
   expect_f32("dot_sum", call.out[0]);
   GemmShape shape = gemm_shape(call);
-  for (std::size_t p = 0; p < call.attrs.axes.size(); ++p) {
-    const std::int64_t flags = call.attrs.axes[p];
-    shape.products.push_back(
-        gemm_product(call.in[2 * p], (flags & kPairTransA) != 0, (flags & kPairTransB) != 0));
-    shape.products.back().packed_b = (flags & kPairPackedB) != 0;
-  }
+  for (std::size_t p = 0; p < call.attrs.axes.size(); ++p)
+    shape.products.push_back(gemm_product(call.in[2 * p], call.attrs.axes[p]));
   shape.add_z = call.in.size() > 2 * shape.products.size();
   return make_gemm(shape);
 }
 
 std::unique_ptr<Kernel> lower_pack_bf16(const LowerCall& call) {
-  const Shape& matrix = unpacked_type(call.out[0]).shape;
-  return make_bf16_pack(product(matrix.begin(), matrix.end() - 2), matrix.back(),
-                        matrix[matrix.size() - 2], call.attrs.trans_b, call.threads);
+  const Shape& words = call.out[0].shape;
+  const bool right = side_of(call.attrs) == Side::right;
+  return make_bf16_pack({.batch = product(words.begin(), words.end() - 3),
+                         .vectors = words[words.size() - 3] * kBf16Vectors,
+                         .terms = words[words.size() - 2] * kBf16Terms,
+                         .terms_contiguous = right ? call.attrs.trans_b : !call.attrs.trans_a,
+                         .side_by_side = right,
+                         .threads = call.threads});
 }
 
 std::unique_ptr<Kernel> lower_sum(const LowerCall& call) {

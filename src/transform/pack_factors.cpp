@@ -20,9 +20,10 @@ namespace {
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// A matrix of a body as a right factor.
+// A matrix of a body as a factor of products.
 struct Factor {
   Id id;
+  Side side;
   bool trans;
   friend auto operator<=>(const Factor&, const Factor&) = default;
 };
@@ -48,6 +49,17 @@ bool is_in_bf16(const Graph& graph, const Node& node) {
   return true;
 }
 
+// A product's factors, in the order of its operands.
+std::vector<Factor> factors_of(const Node& node) {
+  std::vector<Factor> factors;
+  const Shape flags = pair_flags(node);
+  for (std::size_t pair = 0; pair < flags.size(); ++pair) {
+    factors.push_back({node.in[2 * pair], Side::left, (flags[pair] & kPairTransA) != 0});
+    factors.push_back({node.in[2 * pair + 1], Side::right, (flags[pair] & kPairTransB) != 0});
+  }
+  return factors;
+}
+
 class PackFactors {
  public:
   GraphPtr run(const Graph& graph) { return rewrite(graph, nullptr); }
@@ -56,14 +68,17 @@ class PackFactors {
   // A loop's constant, by position, that its body wants packed.
   struct Wanted {
     int constant;
+    Side side;
     bool trans;
+
+    Factor of(Id id) const { return {id, side, trans}; }
   };
   struct Loop {
     RegionPtr region;  // takes what it wants behind its constants
     std::vector<Wanted> wanted;
   };
 
-  // The right factors that a body is to read packed: constants of its own loop, what a loop inside
+  // The factors that a body is to read packed: constants of its own loop, what a loop inside
   // wants, and what two products read.
   std::vector<Factor> factors_to_pack(const Graph& graph, const Region* region) {
     std::map<Factor, int> readers;
@@ -74,15 +89,13 @@ class PackFactors {
     };
     for (const Node& node : graph.nodes) {
       if (is_in_bf16(graph, node)) {
-        const Shape flags = pair_flags(node);
-        for (std::size_t pair = 0; pair < flags.size(); ++pair) {
-          const Id id = node.in[2 * pair + 1];
-          if (!can_be_packed(graph.type(id))) continue;
-          readers[{id, (flags[pair] & kPairTransB) != 0}] += is_constant(id) ? 2 : 1;
+        for (const Factor& factor : factors_of(node)) {
+          if (!can_be_packed(graph.type(factor.id))) continue;
+          readers[factor] += is_constant(factor.id) ? 2 : 1;
         }
       } else if (node.op == &op::k_scan) {
         for (const Wanted& w : loop_of(node.attrs.region).wanted)
-          readers[{node.in[index(w.constant)], w.trans}] += 2;
+          readers[w.of(node.in[index(w.constant)])] += 2;
       }
     }
     std::vector<Factor> packed;
@@ -98,7 +111,7 @@ class PackFactors {
     for (const Factor& factor : factors_to_pack(*region->body, region.get())) {
       const Value& value = region->body->values[index(factor.id)];
       if (value.node < 0 && value.index < region->num_consts)
-        loop.wanted.push_back({value.index, factor.trans});
+        loop.wanted.push_back({value.index, factor.side, factor.trans});
     }
     const GraphPtr body = rewrite(*region->body, region.get(), loop.wanted);
     if (loop.wanted.empty()) {
@@ -143,9 +156,8 @@ class PackFactors {
     std::for_each(graph.inputs.begin(), first_other, declare_input);
     for (const Wanted& w : wanted) {
       const Value& matrix = graph.values[index(graph.inputs[index(w.constant)])];
-      const Type type = op::k_pack_bf16.infer({&matrix.type, 1}, {.trans_b = w.trans});
-      draft.packed[{graph.inputs[index(w.constant)], w.trans}] =
-          draft.builder.input(type, matrix.name);
+      const Type type = op::k_pack_bf16.infer({&matrix.type, 1}, pack_attrs(w.side, w.trans));
+      draft.packed[w.of(graph.inputs[index(w.constant)])] = draft.builder.input(type, matrix.name);
     }
     std::for_each(first_other, graph.inputs.end(), declare_input);
   }
@@ -156,7 +168,8 @@ class PackFactors {
     if (found == draft.packed.end()) return kNone;
     if (found->second == kNone) {
       const Id in[] = {draft.map[index(factor.id)]};
-      found->second = draft.builder.emit(op::k_pack_bf16, in, {.trans_b = factor.trans});
+      found->second =
+          draft.builder.emit(op::k_pack_bf16, in, pack_attrs(factor.side, factor.trans));
     }
     return found->second;
   }
@@ -176,7 +189,7 @@ class PackFactors {
     const Loop& loop = loop_of(node.attrs.region);
     Ids more;
     for (const Wanted& w : loop.wanted)
-      more.push_back(packed(draft, {node.in[index(w.constant)], w.trans}));
+      more.push_back(packed(draft, w.of(node.in[index(w.constant)])));
     in.insert(in.begin() + node.attrs.region->num_consts, more.begin(), more.end());
     return b.emit_region(op::k_scan, in, loop.region);
   }
@@ -185,12 +198,15 @@ class PackFactors {
     Ids in = mapped(draft, node.in);
     Attrs attrs{.axes = pair_flags(node)};
     bool any = false;
-    for (std::size_t pair = 0; pair < attrs.axes.size(); ++pair) {
-      const bool trans = (attrs.axes[pair] & kPairTransB) != 0;
-      const Id factor = packed(draft, {node.in[2 * pair + 1], trans});
+    const std::vector<Factor> factors = factors_of(node);
+    for (std::size_t i = 0; i < factors.size(); ++i) {
+      const Id factor = packed(draft, factors[i]);
       if (factor == kNone) continue;
-      in[2 * pair + 1] = factor;
-      attrs.axes[pair] = (attrs.axes[pair] & kPairTransA) + kPairPackedB;
+      const bool left = factors[i].side == Side::left;
+      in[i] = factor;
+      std::int64_t& flags = attrs.axes[i / 2];
+      flags &= ~(left ? kPairTransA : kPairTransB);
+      flags |= left ? kPairPackedA : kPairPackedB;
       any = true;
     }
     return {any ? draft.builder.emit(op::k_dot_sum, in, std::move(attrs))

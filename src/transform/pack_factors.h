@@ -1,4 +1,4 @@
-// For plans in bf16: the right factors of products that would be rounded and packed more than once
+// For plans in bf16: factors of products that would be rounded and packed more than once
 // are packed by a node of their own, a loop's constants before the loop. So a layer's weights are
 // packed once for all blocks of tokens, and keys once for all blocks of queries.
 #pragma once

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <string>
 
 #include "kernels/bf16_pack.h"
 #include "kernels/gemm.h"
@@ -158,28 +160,46 @@ TEST_CASE("Every kind of kernel rounds operands, packed before or not, to the ne
   }
 }
 
-// The right factors of those products packed, as long as this lives.
-struct Packed {
-  GemmShape shape;
-  std::vector<std::vector<std::byte>> words;
+// Factors of a shape's products packed, as long as this lives.
+class Packed {
+ public:
+  Packed(const GemmShape& from, Operands& operands) : shape(from), operands_(operands) {}
 
-  Packed(GemmShape from, Operands& operands, const std::vector<std::size_t>& which)
-      : shape(std::move(from)) {
-    words.reserve(which.size());
-    for (const std::size_t p : which) {
-      GemmProduct& product = shape.products[p];
-      const auto size = static_cast<std::size_t>(shape.batch * bf16_words(shape.n, product.k) * 4);
-      auto& buffer = words.emplace_back(size + 64);
-      std::byte* to = buffer.data() + 64 - reinterpret_cast<std::uintptr_t>(buffer.data()) % 64;
-      const auto kernel = make_bf16_pack(shape.batch, shape.n, product.k, product.trans_b,
-                                         shape.threads, shape.bf16_kernels);
-      CHECK(kernel->scratch_bytes == 0);
-      kernel->run(&operands.in[2 * p + 1], &to, nullptr);
-      operands.in[2 * p + 1] = to;
-      product.packed_b = true;
-      product.trans_b = false;
-    }
+  void left(std::size_t p) {
+    GemmProduct& product = shape.products[p];
+    pack(2 * p, {.vectors = shape.m, .terms = product.k, .terms_contiguous = !product.trans_a});
+    product.packed_a = true;
+    product.trans_a = false;
   }
+  void right(std::size_t p) {
+    GemmProduct& product = shape.products[p];
+    pack(2 * p + 1, {.vectors = shape.n,
+                     .terms = product.k,
+                     .terms_contiguous = product.trans_b,
+                     .side_by_side = true});
+    product.packed_b = true;
+    product.trans_b = false;
+  }
+
+  GemmShape shape;
+
+ private:
+  void pack(std::size_t operand, Bf16PackShape pack) {
+    pack.batch = shape.batch;
+    pack.threads = shape.threads;
+    pack.kernels = shape.bf16_kernels;
+    Guarded& words = *words_.emplace_back(std::make_unique<Guarded>(
+        pack.batch * bf16_words(pack.vectors, pack.terms) * std::int64_t{4}));
+    std::byte* to = words.data();
+    const auto kernel = make_bf16_pack(pack);
+    CHECK(kernel->scratch_bytes == 0);
+    kernel->run(&operands_.in[operand], &to, nullptr);
+    CHECK(words.intact());
+    operands_.in[operand] = to;
+  }
+
+  Operands& operands_;
+  std::vector<std::unique_ptr<Guarded>> words_;
 };
 
 TEST_CASE("Products of packed factors have the bits of those that pack them themselves") {
@@ -187,8 +207,9 @@ TEST_CASE("Products of packed factors have the bits of those that pack them them
   for (const Bf16Kernels* kernels : all_bf16_kernels()) {
     CAPTURE(kernels->name);
     for (const auto [trans_a, trans_b] : kAllFlags) {
+      // `which`: letters of the factors to pack, of two products.
       const auto with = [&](std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k,
-                            int threads, const std::vector<std::size_t>& which) {
+                            int threads, const std::string& which) {
         GemmShape shape{.batch = batch,
                         .m = m,
                         .n = n,
@@ -199,18 +220,28 @@ TEST_CASE("Products of packed factors have the bits of those that pack them them
         shape.bf16_kernels = kernels;
         Operands operands(shape, rng);
         const std::vector<float> expected = run(*make_gemm(shape), shape, operands, false);
-        const Packed packed(shape, operands, which);
+        Packed packed(shape, operands);
+        for (const char factor : which) {
+          if (factor == 'a' || factor == 'A') packed.left(factor == 'A' ? 1 : 0);
+          if (factor == 'b' || factor == 'B') packed.right(factor == 'B' ? 1 : 0);
+        }
         const std::vector<float> found =
             run(*make_gemm(packed.shape), packed.shape, operands, false);
         // sgemm may choose another order of sums for another layout.
         if (kernels->block != nullptr) CHECK(found == expected);
         CHECK(all_close(found, {expected.begin(), expected.end()}, 2 * tolerance(shape)));
       };
-      with(1, 50, 64, 96, 1, {0, 1});
-      with(3, 70, 96, 64, 2, {0});
-      with(1, 300, 224, 160, 3, {1});
-      with(2, 90, 1056, 544, 2, {0, 1});  // beyond one chunk of columns and of terms
-      with(1, 530, 64, 1056, 2, {0});
+      with(1, 50, 64, 96, 1, "bB");
+      with(3, 70, 96, 64, 2, "b");
+      with(1, 300, 224, 160, 3, "B");
+      with(1, 96, 50, 64, 2, "aA");
+      with(3, 64, 70, 96, 2, "a");
+      with(1, 320, 250, 160, 3, "A");
+      with(2, 64, 64, 96, 2, "aBA");
+      with(2, 96, 1056, 544, 2, "aB");  // beyond one chunk of columns and of terms
+      with(2, 90, 1056, 544, 2, "bB");
+      with(1, 544, 64, 1056, 2, "ab");
+      with(1, 544, 70, 1056, 2, "aA");
     }
   }
 }
@@ -219,12 +250,15 @@ TEST_CASE("Unpacking gives the rounded values back") {
   Rng rng(1, Purpose::check, 26);
   const std::vector<float> matrix = draw(kBf16Terms * kBf16Vectors, rng);
   for (const Bf16Kernels* kernels : all_portable_bf16_kernels()) {
-    Guarded tile(kBf16TileWords * 4), back(kBf16Terms * kBf16Vectors * 4);
-    kernels->pack(matrix.data(), kBf16Vectors, false, true, 1, tile.as<std::uint32_t>(), 0);
-    kernels->unpack(tile.as<std::uint32_t>(), kBf16Vectors, back.as<float>());
-    CHECK(back.intact());
-    for (std::size_t i = 0; i < matrix.size(); ++i)
-      CHECK(back.as<float>()[i] == rounded(matrix[i]));
+    for (const bool columns : {true, false}) {
+      Guarded tile(kBf16TileWords * 4), back(kBf16Terms * kBf16Vectors * 4);
+      const std::int64_t ld = columns ? kBf16Vectors : kBf16Terms;
+      kernels->pack(matrix.data(), ld, !columns, columns, 1, tile.as<std::uint32_t>(), 0);
+      kernels->unpack(tile.as<std::uint32_t>(), columns, ld, back.as<float>());
+      CHECK(back.intact());
+      for (std::size_t i = 0; i < matrix.size(); ++i)
+        CHECK(back.as<float>()[i] == rounded(matrix[i]));
+    }
   }
 }
 

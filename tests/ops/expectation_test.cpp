@@ -149,7 +149,7 @@ TEST_CASE("A packed factor is the matrix rounded to bf16, however it was stored"
   const Tensor64 expected = run(op::k_dot, {{one, row}, {square, rounded}});
   CHECK(expected != run(op::k_dot, {{one, row}, {square, matrix}}));
   for (const bool trans : {false, true}) {
-    const Attrs attrs{.trans_b = trans};
+    const Attrs attrs = pack_attrs(Side::right, trans);
     const Operand packed{op::k_pack_bf16.infer({&square, 1}, attrs),
                          run(op::k_pack_bf16, {{square, trans ? transposed : matrix}}, attrs)};
     CHECK(run(op::k_dot_sum, {{one, row}, packed}, {.axes = {kPairPackedB}}) == expected);
@@ -157,6 +157,12 @@ TEST_CASE("A packed factor is the matrix rounded to bf16, however it was stored"
               {.axes = {kPairPackedB, 0}}) ==
           run(op::k_dot_sum, {{one, row}, {square, rounded}, {one, row}, {square, rounded}},
               {.axes = {0, 0}}));
+    const Attrs as_left = pack_attrs(Side::left, trans);
+    const Operand left{op::k_pack_bf16.infer({&square, 1}, as_left),
+                       run(op::k_pack_bf16, {{square, trans ? transposed : matrix}}, as_left)};
+    const Operand column{f32({32, 1}), row};
+    CHECK(run(op::k_dot_sum, {left, column}, {.axes = {kPairPackedA}}) ==
+          run(op::k_dot, {{square, rounded}, column}));
   }
 }
 
@@ -261,6 +267,8 @@ TEST_CASE("Attributes that do not fit the operands are internal errors") {
   CHECK(contains(message_of(op::k_dot_sum, four, {.axes = {0}}), "[dot_sum] flags for 1 pairs"));
   CHECK(contains(message_of(op::k_dot_sum, {f32({2, 3}), f32({3, 2})}, {.axes = {kPairPackedB}}),
                  "[dot_sum] operand 1 is not packed"));
+  CHECK(contains(message_of(op::k_dot_sum, {f32({2, 3}), f32({3, 2})}, {.axes = {kPairPackedA}}),
+                 "[dot_sum] operand 0 is not packed"));
   CHECK(contains(message_of(op::k_pack_bf16, {f32({32, 48})}, {}), "whole tiles"));
   CHECK(contains(message_of(op::k_pack_bf16, {f32({32})}, {}), "whole tiles"));
 }

@@ -78,10 +78,11 @@ TEST_CASE("a constant of two nested loops is packed before the outer one") {
   CHECK(count_ops(*graph, op::k_pack_bf16) == 1);
 }
 
-TEST_CASE("what changes with the iteration is packed inside, if two products read it") {
+TEST_CASE("what changes with the iteration is packed inside, if two products read it alike") {
+  // x is twice a right factor; carry is one left and one right factor.
   Builder body;
   const Id carry = body.input(kSquare), x = body.input(kSquare);
-  const Id once = body.dot(x, carry);
+  const Id once = body.dot(body.exp(x), carry);
   const Id twice = body.add(body.dot(once, x), body.dot(carry, x));
   Builder b;
   const Ids init{b.input(kSquare)}, xs{b.input(stack(3))};
@@ -92,6 +93,23 @@ TEST_CASE("what changes with the iteration is packed inside, if two products rea
   for (const Node& node : inner.nodes) {
     if (node.op == &op::k_pack_bf16) CHECK(node.in[0] == inner.inputs[1]);
   }
+}
+
+TEST_CASE("left factors are packed like right ones, but not for them") {
+  Builder b;
+  const Id x = b.input(kSquare), v = b.input(kSquare), w = b.input(kSquare);
+  const GraphPtr graph =
+      packed(b.finish({b.dot(x, v), b.dot(x, w), b.dot(v, x, true), b.dot(w, x, true)}));
+  // x as a left factor of two, as a right factor of two.
+  REQUIRE(packs_here(*graph) == 2);
+  std::vector<Side> sides;
+  for (const Node& node : graph->nodes) {
+    if (node.op != &op::k_pack_bf16) continue;
+    CHECK(node.in[0] == graph->inputs[0]);
+    sides.push_back(side_of(node.attrs));
+  }
+  CHECK(sides[0] != sides[1]);
+  CHECK(count_ops(*graph, op::k_dot_sum) == 4);
 }
 
 TEST_CASE("one product, or a loop of one iteration, is no reason to pack") {
