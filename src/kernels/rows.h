@@ -11,7 +11,8 @@ struct RowKernels {
   double (*sum)(const float* x, std::int64_t n);
   // Largest of x[0..n), -inf if n is 0; NaNs may be passed over.
   float (*max)(const float* x, std::int64_t n);
-  // Sum of e^(x[i] - shift); shift is finite and not below any x[i]. NaN if an x[i] is.
+  // Sum of e^(x[i] - shift); terms below the smallest normal float may be left out. shift is finite
+  // and not below any x[i]. NaN if an x[i] is.
   double (*sum_exp)(const float* x, std::int64_t n, float shift);
   // sums[i] += x[i]
   void (*accumulate)(double* sums, const float* x, std::int64_t n);

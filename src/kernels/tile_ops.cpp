@@ -402,8 +402,9 @@ void repeat(float* dst, const float* src, std::size_t rows, std::size_t cols) {
     run_unary<Copy>(dst + r * cols, src, nullptr, nullptr, cols);
 }
 
-// The first row, then copies of it.
+// The first row, by 32-bit vectors where its positions fit into them, then copies of it.
 void iota(float* dst, std::int64_t first, std::size_t rows, std::size_t cols) {
+  if (rows == 0) return;
   const D d;
   const hn::RebindToSigned<D> di;
   const std::size_t lanes = hn::Lanes(d);

@@ -1,5 +1,6 @@
 // How attention, feed-forward layers and the output layer are cut into blocks, from shapes alone: a
-// plan is the same on every machine. The bounds are those of a core with 1 MiB or more of L2 cache.
+// plan is the same on every machine. A block's scores fit into a core's L2 cache of 1 MiB or more;
+// hidden units and logits take more room, since products of few rows are slow.
 #pragma once
 
 #include <cstdint>

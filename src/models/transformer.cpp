@@ -95,6 +95,7 @@ Id attend(Builder& b, Id q, Id k, Id v, Id first) {
   if (first != kNone) {
     const DType dtype = b.dtype(scores);
     const Shape one(shape.end() - 2, shape.end()), rows{one[0]};
+    // By row: where what a mask is made of is small, its readers make it and nothing stores it.
     const Id position = b.add(b.iota(dtype, rows, 0), b.broadcast_to(first, rows));
     const Id past = b.broadcast(b.add(position, 1.0), {1}, one);
     const Id visible = b.less(b.iota(dtype, one, 1), past);

@@ -18,8 +18,9 @@ namespace mixflow {
 //
 // Recomputation: a result of one cheap op (a mask, a product, ..) is computed again in later
 // clusters, instead of being stored, where all its operands are there anyway: the cluster reads
-// them already, or something still later does. step(x) is rewritten to step(relu(x)), which is
-// equal, where relu(x) exists: that is what outlives x.
+// them already, or something still later does, or they are small beside the result, as the
+// position of a row of a mask is. step(x) is rewritten to step(relu(x)), which is equal, where
+// relu(x) exists: that is what outlives x.
 GraphPtr fuse(const Graph& graph);
 
 }  // namespace mixflow

@@ -29,6 +29,9 @@ bool is_cheap(const Node& node) {
   }
 }
 
+// Operands of so many bytes count for nothing beside a result of `bytes`.
+std::int64_t negligible_beside(std::int64_t bytes) { return bytes / 8; }
+
 class Recompute {
  public:
   explicit Recompute(Clusters& clusters) : c_(clusters) {}
@@ -77,7 +80,8 @@ class Recompute {
         if (is_part(c_.producer(id))) pending.push_back(c_.producer(id));
       }
     }
-    return compute_in(nodes, {reader}, {.most_kept = stored - 1, .negligible = stored / 8});
+    return compute_in(nodes, {reader},
+                      {.most_kept = stored - 1, .negligible = negligible_beside(stored)});
   }
 
   void in_all_readers(NodeIndex n) {
@@ -93,7 +97,7 @@ class Recompute {
       }
     }
     std::erase_if(readers, [&](int r) { return std::ranges::binary_search(c_.at(r).members, n); });
-    if (!readers.empty()) compute_in({n}, readers, {.negligible = c_.bytes(id) / 8});
+    if (!readers.empty()) compute_in({n}, readers, {.negligible = negligible_beside(c_.bytes(id))});
   }
 
   // How many bytes operands may be kept for longer, and the size of those that do not count.

@@ -6,8 +6,9 @@
 
 namespace mixflow {
 
-// A map is merged into a later one that reads all that it reads, does not depend on it and computes
-// all of its products. Before lower_map.
+// A map is merged into a later one of as many iterations that reads all that it reads, does not
+// depend on it and computes all of its products, until no body has such a pair. After all
+// differentiation, before lower_map.
 GraphPtr merge_maps(const Graph& graph);
 
 }  // namespace mixflow

@@ -272,6 +272,38 @@ TEST_CASE("threads divide the columns of a single row") {
   CHECK(two.outputs[2][0] == doctest::Approx(100003 * 0.25).epsilon(1e-7));
 }
 
+// Scores where the row's last visible position is behind the column, else -1.
+FusedSpec masked(std::int64_t rows, std::int64_t cols) {
+  FusedSpec spec{.space = {rows, cols}, .num_inputs = 2};
+  spec.operands = {{0, 3}, {1, 1}};
+  spec.instrs = {{.op = TileOp::iota, .axis = 1},
+                 {.op = TileOp::less, .a = 2, .b = 1},
+                 {.op = TileOp::full, .imm = -1},
+                 {.op = TileOp::select, .a = 3, .b = 0, .c = 4}};
+  spec.outputs = {{5, 3}, {2, 3}};
+  return spec;
+}
+
+TEST_CASE("columns know their position in every chunk of a row") {
+  for (const std::int64_t rows : {1, 3, 70}) {
+    for (const std::int64_t cols : {5, 512, 513, 1300, 6001}) {
+      CAPTURE(cols);
+      FusedSpec spec = masked(rows, cols);
+      std::vector<Doubles> inputs(2);
+      for (std::int64_t i = 0; i < rows * cols; ++i)
+        inputs[0].push_back(static_cast<double>(i % 911));
+      for (std::int64_t r = 0; r < rows; ++r)
+        inputs[1].push_back(static_cast<double>(cols - 1 - r * 67 % cols));
+      for (const int threads : {1, 2}) {
+        spec.threads = threads;
+        const Run result = run(spec, inputs);
+        CHECK(result.intact);
+        CHECK(worst_error(spec, inputs, result) == 0);
+      }
+    }
+  }
+}
+
 TEST_CASE("sums over very many rows keep their accuracy") {
   FusedSpec spec{.space = {200000, 3}, .num_inputs = 1};
   spec.operands = {{0, 3}};

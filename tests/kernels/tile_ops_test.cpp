@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/every_target.h"
 #include "kernels/fused_reference.h"
 
 namespace mixflow {
@@ -180,16 +181,21 @@ TEST_CASE("rows of any length are summed to a few units in the last place") {
 }
 
 TEST_CASE("positions are exact in every row, and the nearest floats beyond 2^24") {
-  for (const std::int64_t first : {std::int64_t{0}, std::int64_t{7}, (std::int64_t{1} << 24) - 20,
-                                   (std::int64_t{1} << 31) - 20, std::int64_t{1} << 40}) {
-    for (const std::size_t cols : {1u, 15u, 16u, 50u}) {
-      std::vector<float> found(3 * cols + 1, -1.0F);
-      row_fns().iota(found.data(), first, 3, cols);
-      for (std::size_t i = 0; i < 3 * cols; ++i)
-        CHECK(found[i] == static_cast<float>(first + static_cast<std::int64_t>(i % cols)));
-      CHECK(found.back() == -1.0F);
+  constexpr std::int64_t k24 = std::int64_t{1} << 24, k31 = std::int64_t{1} << 31;
+  on_every_target(HWY_TARGETS, [] {
+    for (const std::int64_t first :
+         {std::int64_t{0}, std::int64_t{7}, k24 - 20, k31 - 50, k31 - 20, k31 + 3, k31 << 9}) {
+      for (const std::size_t cols : {0u, 1u, 3u, 15u, 16u, 50u, 512u}) {
+        for (const std::size_t rows : {0u, 1u, 3u}) {
+          std::vector<float> found((rows + 1) * cols + 1, -1.0F);
+          row_fns().iota(found.data(), first, rows, cols);
+          for (std::size_t i = 0; i < rows * cols; ++i)
+            CHECK(found[i] == static_cast<float>(first + static_cast<std::int64_t>(i % cols)));
+          for (std::size_t i = rows * cols; i < found.size(); ++i) CHECK(found[i] == -1.0F);
+        }
+      }
     }
-  }
+  });
 }
 
 TEST_CASE("row maxima are -inf for empty rows and NaN for rows with one") {

@@ -9,6 +9,7 @@
 #include "models/block_sizes.h"
 #include "ops/op_list.h"
 #include "plain_transformer.h"
+#include "transform/merge_maps.h"
 #include "transform/transform.h"
 
 namespace mixflow {
@@ -221,7 +222,7 @@ TEST_CASE("a transformer names, shapes and starts its tensors as the design says
 // Loss and its gradient by every tensor.
 struct Gradient {
   GraphPtr graph;
-  std::vector<Tensor64> values;
+  std::vector<Tensor64> inputs, values;
 };
 
 Gradient gradient_of(const Transformer& model, const Case& of) {
@@ -234,7 +235,8 @@ Gradient gradient_of(const Transformer& model, const Case& of) {
   std::vector<Tensor64> inputs = drawn.values;
   inputs.push_back({1.0});
   const GraphPtr graph = clean(*result.graph);
-  return {graph, evaluate(*graph, inputs)};
+  const std::vector<Tensor64> values = evaluate(*graph, inputs);
+  return {graph, inputs, values};
 }
 
 TEST_CASE("blocks that keep their input alone give the same loss and gradients by more products") {
@@ -268,6 +270,15 @@ TEST_CASE("blocks of attention and of the output layer change neither loss nor g
   }
 }
 
+TEST_CASE("the output layer by blocks does its products once for the loss and its gradient") {
+  const Case& of = kCases[0];
+  const Gradient gradient = gradient_of(Transformer(of.sizes, keeping(true, {-1, -1, 5})), of);
+  const GraphPtr merged = merge_maps(*gradient.graph);
+  CHECK(count_ops(*merged, op::k_map) == count_ops(*gradient.graph, op::k_map) - 1);
+  CHECK(count_ops(*merged, op::k_dot) == count_ops(*gradient.graph, op::k_dot) - 1);
+  CHECK(evaluate(*merged, gradient.inputs) == gradient.values);
+}
+
 TEST_CASE("blocked, no scores of all positions and no logits of all tokens exist anywhere") {
   const Case of{
       {.vocab = 64, .d_model = 4, .ffw = 4, .heads = 2, .kv_size = 2, .layers = 2}, 2, 32};
@@ -299,8 +310,11 @@ TEST_CASE("blocks are chosen from shapes, or are as given") {
   CHECK(attention_rows({.attention = 480}, 100) == 100);
   CHECK(attention_rows({.attention = -1}, 8192) == 8192);
   CHECK(feed_forward_rows(chosen, 1024, 1024) == 256);
-  CHECK(feed_forward_rows(chosen, 2048, 2048) == 256);
+  CHECK(feed_forward_rows(chosen, 2048, 2048) == 256);  // 2 MiB
+  CHECK(feed_forward_rows(chosen, 2048, 2049) == 128);
   CHECK(feed_forward_rows(chosen, 2048, 8192) == 64);
+  CHECK(feed_forward_rows(chosen, 2048, 1000000) == 64);
+  CHECK(feed_forward_rows(chosen, 1024, 100) == 256);
   CHECK(feed_forward_rows(chosen, 1000, 100) == 128);
   CHECK(feed_forward_rows(chosen, 512, 100) == 128);
   CHECK(feed_forward_rows(chosen, 300, 100) == 64);
@@ -310,7 +324,12 @@ TEST_CASE("blocks are chosen from shapes, or are as given") {
   CHECK(feed_forward_rows({.feed_forward = 7}, 5, 10) == 5);
   CHECK(feed_forward_rows({.feed_forward = -1}, 5000, 10) == 5000);
   CHECK(cross_entropy_rows(chosen, 1024, 256) == 1024);
-  CHECK(cross_entropy_rows(chosen, 2048, 32000) == 512);
+  CHECK(cross_entropy_rows(chosen, 8192, 256) == 8192);  // 8 MiB
+  CHECK(cross_entropy_rows(chosen, 8193, 256) == 512);
+  CHECK(cross_entropy_rows(chosen, 2048, 32768) == 512);  // 64 MiB
+  CHECK(cross_entropy_rows(chosen, 2048, 32769) == 256);
+  CHECK(cross_entropy_rows(chosen, 256, 32768) == 256);
+  CHECK(cross_entropy_rows(chosen, 300, 32768) == 300);
   CHECK(cross_entropy_rows(chosen, 100000, 1000) == 512);
   CHECK(cross_entropy_rows(chosen, 100000, 1000000) == 64);
   CHECK(cross_entropy_rows({.cross_entropy = 7}, 5, 10) == 5);
