@@ -98,6 +98,7 @@ class Bf16Gemm final : public Kernel {
     float* c = reinterpret_cast<float*>(out[0]) + b * problem_.size();
     if (problem_.add_z) start_from_z(in, c, b, team);
     if (whole_a_) {
+      if (b > 0) team.wait();  // before what others still read is overwritten
       for (const Chunk& chunk : chunks_)
         if (!chunk.factors.packed_a) rows_of_a(in, b, chunk, 0, problem_.m, scratch, team);
       team.wait();

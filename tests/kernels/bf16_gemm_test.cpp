@@ -246,6 +246,25 @@ TEST_CASE("Products of packed factors have the bits of those that pack them them
   }
 }
 
+TEST_CASE("All of A stays packed until every thread has multiplied it, also in a batch") {
+  Rng rng(1, Purpose::check, 28);
+  for (const Bf16Kernels* kernels : all_bf16_kernels()) {
+    if (kernels->block == nullptr) continue;
+    CAPTURE(kernels->name);
+    GemmShape shape{.batch = 3, .m = 96, .n = 1120, .products = {{64}}};
+    shape.bf16 = true;
+    shape.bf16_kernels = kernels;
+    Operands operands(shape, rng);
+    const std::vector<float> expected = run(*make_gemm(shape), shape, operands, false);
+    shape.threads = 2;  // each multiplies its columns with what both have packed of A
+    Packed packed(shape, operands);
+    packed.right(0);
+    const auto kernel = make_gemm(packed.shape);
+    for (int repeat = 0; repeat < 20; ++repeat)
+      CHECK(run(*kernel, packed.shape, operands, false) == expected);
+  }
+}
+
 TEST_CASE("Unpacking gives the rounded values back") {
   Rng rng(1, Purpose::check, 26);
   const std::vector<float> matrix = draw(kBf16Terms * kBf16Vectors, rng);
