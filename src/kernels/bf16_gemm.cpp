@@ -39,14 +39,10 @@ class Bf16Gemm final : public Kernel {
 #pragma omp parallel for num_threads(problem_.threads) schedule(static)
       for (std::int64_t b = 0; b < problem_.batch; ++b)
         entry(in, out, b, words + omp_get_thread_num() * entry_words_, {0, 1});
-    } else if (problem_.threads > 1) {
-#pragma omp parallel num_threads(problem_.threads)
-      {
-        const Team team{omp_get_thread_num(), omp_get_num_threads()};
-        for (std::int64_t b = 0; b < problem_.batch; ++b) entry(in, out, b, words, team);
-      }
     } else {
-      for (std::int64_t b = 0; b < problem_.batch; ++b) entry(in, out, b, words, {0, 1});
+      as_team(problem_.threads, [&](Team team) {
+        for (std::int64_t b = 0; b < problem_.batch; ++b) entry(in, out, b, words, team);
+      });
     }
   }
 
@@ -57,6 +53,7 @@ class Bf16Gemm final : public Kernel {
     std::int64_t first, terms;
     std::int64_t a_offset;  // of its A among all that is packed of A, in words
   };
+
   static std::vector<Chunk> cut(const GemmProblem& problem) {
     std::vector<Chunk> chunks;
     std::int64_t a_offset = 0;

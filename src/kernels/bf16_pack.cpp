@@ -1,7 +1,5 @@
 #include "kernels/bf16_pack.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -62,12 +60,7 @@ class Bf16Pack final : public Kernel {
   void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
     const auto* from = reinterpret_cast<const float*>(in[0]);
     auto* to = reinterpret_cast<std::uint32_t*>(out[0]);
-    if (shape_.threads <= 1) {
-      pack(from, to, {0, 1});
-      return;
-    }
-#pragma omp parallel num_threads(shape_.threads)
-    pack(from, to, {omp_get_thread_num(), omp_get_num_threads()});
+    as_team(shape_.threads, [&](Team team) { pack(from, to, team); });
   }
 
  private:

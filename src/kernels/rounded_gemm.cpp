@@ -14,6 +14,9 @@
 namespace mixflow {
 namespace {
 
+// To whole cache lines.
+std::int64_t lines(std::int64_t floats) { return (floats + 15) / 16 * 16; }
+
 const float* floats(const std::byte* p) { return reinterpret_cast<const float*>(p); }
 
 // A stored matrix, or part of one.
@@ -66,13 +69,8 @@ class RoundedSmallGemm final : public Kernel {
         operand_floats_(operand_floats(problem_)) {}
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte* scratch) const override {
-    if (problem_.threads == 1) {
-      round_all(in, reinterpret_cast<float*>(scratch), {0, 1});
-    } else {
-#pragma omp parallel num_threads(problem_.threads)
-      round_all(in, reinterpret_cast<float*>(scratch),
-                {omp_get_thread_num(), omp_get_num_threads()});
-    }
+    as_team(problem_.threads,
+            [&](Team team) { round_all(in, reinterpret_cast<float*>(scratch), team); });
     const std::byte* rounded[kMostInputs];
     const std::byte* at = scratch;
     for (const GemmFactors& f : problem_.products) {
@@ -90,8 +88,6 @@ class RoundedSmallGemm final : public Kernel {
  private:
   static constexpr std::size_t kMostInputs = 64;
 
-  // To whole cache lines.
-  static std::int64_t lines(std::int64_t floats) { return (floats + 15) / 16 * 16; }
   static std::int64_t a_floats(const GemmProblem& problem, const GemmFactors& f) {
     return lines(problem.batch * problem.m * f.k);
   }
@@ -168,10 +164,10 @@ class RoundedLibraryGemm final : public Kernel {
     return std::min(terms, kTerms);
   }
   static std::int64_t a_floats(const GemmProblem& problem) {
-    return (problem.m * longest(problem) + 15) / 16 * 16;
+    return lines(problem.m * longest(problem));
   }
   static std::int64_t b_floats(const GemmProblem& problem) {
-    return (std::min(problem.n, kColumns) * longest(problem) + 15) / 16 * 16;
+    return lines(std::min(problem.n, kColumns) * longest(problem));
   }
 
   void entry(const std::byte* const* in, std::byte* const* out, std::int64_t b, float* scratch,
@@ -188,7 +184,7 @@ class RoundedLibraryGemm final : public Kernel {
       for (const GemmFactors& f : problem_.products) {
         for (std::int64_t term = 0; term < f.k; term += kTerms) {
           const Chunk chunk{b, term, std::min(kTerms, f.k - term), column, columns};
-          round_chunk(in, f, chunk, scratch, threads);
+          as_team(threads, [&](Team team) { round_chunk(in, f, chunk, scratch, team); });
           const bool trans_a = f.trans_a && !f.packed_a, trans_b = f.trans_b && !f.packed_b;
           sgemm(trans_a, trans_b, problem_.m, columns, chunk.terms, scratch,
                 trans_a ? problem_.m : chunk.terms, scratch + a_floats(problem_),
@@ -204,17 +200,7 @@ class RoundedLibraryGemm final : public Kernel {
   };
 
   void round_chunk(const std::byte* const* in, const GemmFactors& f, const Chunk& chunk,
-                   float* scratch, int threads) const {
-    if (threads == 1) {
-      round_shares(in, f, chunk, scratch, {0, 1});
-      return;
-    }
-#pragma omp parallel num_threads(threads)
-    round_shares(in, f, chunk, scratch, {omp_get_thread_num(), omp_get_num_threads()});
-  }
-
-  void round_shares(const std::byte* const* in, const GemmFactors& f, const Chunk& chunk,
-                    float* scratch, Team team) const {
+                   float* scratch, Team team) const {
     const std::int64_t m = problem_.m, n = problem_.n;
     const auto [batch, term, terms, column, columns] = chunk;
     if (f.packed_a) {

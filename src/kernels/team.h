@@ -1,6 +1,8 @@
 // The threads that work on one thing together, inside a parallel region.
 #pragma once
 
+#include <omp.h>
+
 #include <cstdint>
 #include <utility>
 
@@ -21,5 +23,16 @@ struct Team {
     return {n * thread / threads, n * (thread + 1) / threads};
   }
 };
+
+// work(team) on each of so many threads; on the calling one, outside a region, if that is one.
+template <class Work>
+void as_team(int threads, const Work& work) {
+  if (threads <= 1) {
+    work(Team{0, 1});
+    return;
+  }
+#pragma omp parallel num_threads(threads)
+  work(Team{omp_get_thread_num(), omp_get_num_threads()});
+}
 
 }  // namespace mixflow

@@ -62,7 +62,9 @@ std::vector<Factor> factors_of(const Node& node) {
 
 class PackFactors {
  public:
-  GraphPtr run(const Graph& graph) { return rewrite(graph, nullptr); }
+  GraphPtr run(const Graph& graph) {
+    return rewrite(graph, factors_to_pack(graph, nullptr), 0, {});
+  }
 
  private:
   // A loop's constant, by position, that its body wants packed.
@@ -108,12 +110,13 @@ class PackFactors {
   const Loop& loop_of(const RegionPtr& region) {
     if (const auto known = loops_.find(region); known != loops_.end()) return known->second;
     Loop loop;
-    for (const Factor& factor : factors_to_pack(*region->body, region.get())) {
+    const std::vector<Factor> factors = factors_to_pack(*region->body, region.get());
+    for (const Factor& factor : factors) {
       const Value& value = region->body->values[index(factor.id)];
       if (value.node < 0 && value.index < region->num_consts)
         loop.wanted.push_back({value.index, factor.side, factor.trans});
     }
-    const GraphPtr body = rewrite(*region->body, region.get(), loop.wanted);
+    const GraphPtr body = rewrite(*region->body, factors, region->num_consts, loop.wanted);
     if (loop.wanted.empty()) {
       loop.region = with_body(region, body);
     } else {
@@ -132,11 +135,13 @@ class PackFactors {
     std::map<Factor, Id> packed;
   };
 
-  GraphPtr rewrite(const Graph& graph, const Region* region, std::span<const Wanted> wanted = {}) {
+  // A body of a loop with so many constants, `factors` packed; those that are `wanted` come so.
+  GraphPtr rewrite(const Graph& graph, const std::vector<Factor>& factors, int num_consts,
+                   std::span<const Wanted> wanted) {
     Draft draft;
     draft.map.assign(graph.values.size(), kNone);
-    for (const Factor& factor : factors_to_pack(graph, region)) draft.packed[factor] = kNone;
-    declare(draft, graph, region != nullptr ? region->num_consts : 0, wanted);
+    for (const Factor& factor : factors) draft.packed[factor] = kNone;
+    declare(draft, graph, num_consts, wanted);
     for (const Node& node : graph.nodes) {
       draft.builder.set_label(node.label);
       const Ids out = emit(draft, graph, node);
