@@ -216,6 +216,8 @@ enum class BlockKeep : std::uint8_t {
 struct RematPolicy {
   BlockKeep gradients = BlockKeep::by_block;     // of L in each step, and of V
   BlockKeep second_order = BlockKeep::by_block;  // the derivative of the gradient (H c_g, M c_g)
+  // Steps keep the primal pass of their gradient, so that second order computes tangents alone.
+  bool reuse = false;
   bool operator==(const RematPolicy&) const = default;
 };
 

@@ -32,6 +32,7 @@ Ids stopped(Builder& b, std::span<const Id> xs) {
 
 Policy step_policy(const RematConfig& remat) {
   if (!remat.step) return {Policy::Keep::all, {}};
+  if (remat.policy.reuse) return {Policy::Keep::dots, {}};
   if (remat.save_inner_grads) return {Policy::Keep::names, {kInnerGrads}};
   return {Policy::Keep::carries, {}};
 }

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <functional>
+#include <numeric>
 
 #include "ops/op_list.h"
 #include "ops/simplify_rules.h"
@@ -163,6 +164,24 @@ Ids Builder::extend_loop(std::int32_t node, std::shared_ptr<const Region> region
   }
   loop.out.insert(loop.out.end(), added.begin(), added.end());
   return added;
+}
+
+void Builder::replace(std::span<const Id> from, std::span<const Id> to) {
+  if (from.empty()) return;
+  Ids now(graph_.values.size());
+  std::iota(now.begin(), now.end(), Id{0});
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    MIXFLOW_CHECK(type(from[i]) == type(to[i]) &&
+                      graph_.values[index(to[i])].node < graph_.values[index(from[i])].node,
+                  "a value can be replaced by an equal one above it");
+    now[index(from[i])] = to[i];
+  }
+  known_.clear();
+  for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+    Node& node = graph_.nodes[i];
+    for (Id& id : node.in) id = now[index(id)];
+    known_.emplace(hash_node(node.op, node.in, node.attrs), static_cast<std::int32_t>(i));
+  }
 }
 
 Ids Builder::inline_graph(const Graph& graph, std::span<const Id> args) {

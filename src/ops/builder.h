@@ -41,6 +41,8 @@ class Builder {
   // end) and returns the ids of the new outputs. The old outputs keep their ids. Used by vjp to
   // save residuals.
   Ids extend_loop(std::int32_t node, std::shared_ptr<const Region> region);
+  // Readers of from[i] read to[i] instead, which is of the same type and above all of them.
+  void replace(std::span<const Id> from, std::span<const Id> to);
   // Appends all of `graph` with its inputs bound to `args`; returns the ids of its outputs.
   Ids inline_graph(const Graph& graph, std::span<const Id> args);
   // Ends the build. Nodes that the outputs do not need are dropped; all inputs stay, in order.

@@ -12,6 +12,24 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
+Ids extended_outputs(Builder& builder, std::int32_t node, const DerivedLoop& derived) {
+  if (derived.extended) builder.extend_loop(node, derived.extended);
+  return builder.graph().nodes[index(node)].out;
+}
+
+Id resolve(const Source& source, std::span<const Id> in, std::span<const Id> out,
+           std::span<const Id> derivatives) {
+  switch (source.kind) {
+    case Source::Kind::input:
+      return in[index(source.index)];
+    case Source::Kind::output:
+      return out[index(source.index)];
+    case Source::Kind::derivative:
+      break;
+  }
+  return derivatives[index(source.index)];
+}
+
 Ids append_node(Builder& builder, const Node& node, std::span<const Id> in) {
   if (node.attrs.region) return builder.emit_region(*node.op, in, node.attrs.region);
   return {builder.emit(*node.op, in, node.attrs)};

@@ -24,26 +24,36 @@ struct JvpRegion {
   Mask out;  // per output of the body: it has a tangent
 };
 
-// Where an input of a backward loop comes from.
+// Where an input of a derivative's loop comes from.
 struct Source {
   enum class Kind : std::uint8_t {
-    input,   // of the forward node
-    output,  // of the forward node, once extended
-    bar,     // the cotangent of an output of the forward node
+    input,       // of the loop's node
+    output,      // of the loop's node, once extended
+    derivative,  // the cotangent of an output of the loop's node, or the tangent of an input
   };
   Kind kind;
   int index;
 };
 
-// The backward pass of a scan or map. Inputs of `backward`: what `consts` says | the cotangent of
-// each carry in `carries`, a sum for each input in `sums` | what `xs` says. Its outputs are the
-// cotangents of those carries, of those inputs, and, as stacks, of the inputs in `ys`.
-struct BackwardRegion {
-  RegionPtr forward;   // the loop extended by what the backward pass reads; null: as it was
-  RegionPtr backward;  // null: nothing to do
+// A loop that computes cotangents or tangents of another one and runs beside it. Inputs of
+// `region`: what `consts` says | its carries | what `xs` says.
+struct DerivedLoop {
+  RegionPtr extended;  // the other loop, with what this one reads of it; null: as it was
+  RegionPtr region;    // null: nothing to do
   std::vector<Source> consts, xs;
+};
+
+// The backward pass of a scan or map. Its carries are the cotangents of the loop's `carries` and
+// the sum of those of each input in `sums`; it stacks the cotangents of the inputs in `ys`.
+struct BackwardLoop : DerivedLoop {
   std::vector<int> carries;
-  std::vector<int> sums, ys;  // inputs of the forward node
+  std::vector<int> sums, ys;  // inputs of the loop's node
+};
+
+// The tangents of a scan or map. Its carries are those of the loop's `carries` (a map: sums), its
+// stacks those of the outputs in `ys`.
+struct TangentLoop : DerivedLoop {
+  std::vector<int> carries, ys;  // outputs of the loop's node
 };
 
 // The backward pass of a grad node, to be inlined.
@@ -63,7 +73,8 @@ struct BackwardGrad {
 struct Context {
   Reach reach;
   std::map<std::pair<RegionPtr, Mask>, JvpRegion> jvp_regions;
-  std::map<std::tuple<RegionPtr, Mask, Mask>, BackwardRegion> backward_regions;
+  std::map<std::pair<RegionPtr, Mask>, TangentLoop> tangent_loops;
+  std::map<std::tuple<RegionPtr, Mask, Mask>, BackwardLoop> backward_loops;
   std::map<std::tuple<RegionPtr, Mask, Mask>, BackwardGrad> backward_grads;
 };
 
@@ -76,22 +87,48 @@ struct Groups {
 JvpResult jvp_graph(Context& context, const Graph& graph, const Mask& nonzero, const Mask& forced,
                     const Groups& groups);
 
-// The public pullback, with a context.
+// Tangents of the outputs of `graph`, whose inputs are `in`, with tangents `dots` (kNone: zero).
+// The primal values are taken from the builder where it has them, or appended; loops are extended
+// by what their tangents read.
+Ids pushforward(Context& context, Builder& builder, const Graph& graph, std::span<const Id> in,
+                std::span<const Id> dots);
+
+// A gradient that the builder has beside its symbolic node.
+struct KeptGradient {
+  Ids node_out;    // of the grad node
+  Mask wanted;     // its inputs with a gradient: every theta, and the active ones of the rest
+  GraphPtr graph;  // value and gradient, (theta, rest) -> loss, gradients of those wanted
+  Ids out;         // its outputs in the builder
+};
+
+// The public pullback, with a context. The second-order pass of a gradient that is kept appends
+// its tangents alone.
 Ids pullback(Context& context, Builder& builder, std::span<const Id> ys, std::span<const Id> y_bars,
-             std::span<const Id> xs);
+             std::span<const Id> xs, std::span<const KeptGradient> kept = {});
 
 // Value (optional, first) and gradient of a scalar graph: outputs d loss / d input for each input
 // in `wanted`; zeros where the loss does not depend on it.
 GraphPtr gradient_graph(Context& context, const Graph& loss, const Mask& wanted, bool with_value);
 
-// The backward passes of structural ops, in vjp_loops.cpp and vjp_grad.cpp. `active`: per input of
-// the node; `bars`: per output, has a cotangent.
-const BackwardRegion& backward_scan(Context& context, const RegionPtr& region, const Mask& active,
-                                    const Mask& bars);
-const BackwardRegion& backward_map(Context& context, const RegionPtr& region, const Mask& active,
-                                   const Mask& bars);
+// Value and gradient of a grad node's loss, whose loops keep what they do where they are
+// differentiated again.
+GraphPtr differentiated_gradient(Context& context, const Region& region, const Mask& wanted);
+
+// Derivatives of structural ops, in loop_derivatives.cpp and vjp_grad.cpp. `active`, `dots`: per
+// input of the node; `bars`: per output, has a cotangent.
+const BackwardLoop& backward_loop(Context& context, const OpDef& op, const RegionPtr& region,
+                                  const Mask& active, const Mask& bars);
+const TangentLoop& tangent_loop(Context& context, const OpDef& op, const RegionPtr& region,
+                                const Mask& dots);
 const BackwardGrad& backward_grad(Context& context, const RegionPtr& region, const Mask& active,
                                   const Mask& bars);
+
+// Gives the loop at `node` what `derived` reads of it; the loop's outputs, those added included.
+Ids extended_outputs(Builder& builder, std::int32_t node, const DerivedLoop& derived);
+
+// The input that `source` stands for, beside a loop with these inputs and outputs.
+Id resolve(const Source& source, std::span<const Id> in, std::span<const Id> out,
+           std::span<const Id> derivatives);
 
 // Appends a copy of `node` on other inputs.
 Ids append_node(Builder& builder, const Node& node, std::span<const Id> in);

@@ -1,5 +1,5 @@
 // Forward mode: one walk, each value with its tangent or none. A loop's jvp is a loop over the jvp
-// of its body.
+// of its body, or, where the primal values are at hand, a loop over its body's tangents.
 #include <algorithm>
 #include <variant>
 
@@ -62,62 +62,31 @@ struct PrimitiveRule {
   }
 };
 
+// Loops: either one loop computes primal values and tangents, or the primal loop stays as it is,
+// but for what it keeps, and another one computes the tangents.
+enum class Loops : std::uint8_t { joint, apart };
+
 class Jvp {
  public:
-  Jvp(Context& context, const Graph& graph)
+  Jvp(Context& context, Builder& builder, const Graph& graph, Loops loops)
       : context_(context),
+        b_(builder),
         graph_(graph),
+        loops_(loops),
         primal_(graph.values.size(), kNone),
         tangent_(graph.values.size(), kNone) {}
 
-  JvpResult run(const Mask& nonzero, const Mask& forced, const Groups& groups) {
-    declare(nonzero, groups.in);
-    for (const Node& node : graph_.nodes) emit(node);
-    b_.set_label({});
-    JvpResult result;
-    Ids outputs;
-    std::size_t first = 0;
-    for (int size : groups.out) {
-      const std::size_t last = first + index(size);
-      for (std::size_t j = first; j < last; ++j) outputs.push_back(primal(graph_.outputs[j]));
-      for (std::size_t j = first; j < last; ++j) {
-        Id dot = tangent(graph_.outputs[j]);
-        if (dot == kNone && !forced.empty() && forced[j])
-          dot = b_.zeros_like(primal(graph_.outputs[j]));
-        result.out_nonzero.push_back(dot != kNone);
-        if (dot != kNone) outputs.push_back(dot);
-      }
-      first = last;
-    }
-    MIXFLOW_CHECK(first == graph_.outputs.size(), "jvp: groups do not cover the outputs");
-    result.graph = b_.finish(std::move(outputs));
-    return result;
+  void bind(std::size_t input, Id primal, Id tangent) {
+    primal_[index(graph_.inputs[input])] = primal;
+    tangent_[index(graph_.inputs[input])] = tangent;
   }
-
- private:
+  void run() {
+    for (const Node& node : graph_.nodes) emit(node);
+  }
   Id primal(Id id) const { return primal_[index(id)]; }
   Id tangent(Id id) const { return tangent_[index(id)]; }
 
-  void declare(const Mask& nonzero, const std::vector<int>& groups) {
-    std::size_t first = 0;
-    for (int size : groups) {
-      const std::size_t last = first + index(size);
-      for (std::size_t i = first; i < last; ++i) {
-        const Value& value = graph_.values[index(graph_.inputs[i])];
-        primal_[index(graph_.inputs[i])] = b_.input(value.type, value.name);
-      }
-      for (std::size_t i = first; i < last; ++i) {
-        if (!nonzero[i]) continue;
-        const Value& value = graph_.values[index(graph_.inputs[i])];
-        MIXFLOW_CHECK(is_float(value.type.dtype), "jvp: an i32 input has no tangent");
-        tangent_[index(graph_.inputs[i])] =
-            b_.input(value.type, value.name.empty() ? "" : value.name + " dot");
-      }
-      first = last;
-    }
-    MIXFLOW_CHECK(first == graph_.inputs.size(), "jvp: groups do not cover the inputs");
-  }
-
+ private:
   void emit(const Node& node) {
     Ids in, dots;
     for (Id id : node.in) {
@@ -125,6 +94,7 @@ class Jvp {
       dots.push_back(tangent(id));
     }
     b_.set_label(node.label);
+    const bool loop = node.op == &op::k_scan || node.op == &op::k_map;
     const bool plain = std::ranges::all_of(dots, [](Id id) { return id == kNone; });
     if (plain || !node.attrs.region) {
       const Ids out = append_node(b_, node, in);
@@ -133,6 +103,8 @@ class Jvp {
       b_.set_label(derived_label(node.label, "dot"));
       const Call call{*node.op, in, out[0], node.attrs};
       set(node.out[0], out[0], std::visit(PrimitiveRule{b_, call, dots}, node.op->deriv));
+    } else if (loop && loops_ == Loops::apart) {
+      emit_apart(node, in, dots);
     } else if (node.op == &op::k_scan) {
       emit_scan(node, in, dots);
     } else if (node.op == &op::k_map) {
@@ -201,6 +173,34 @@ class Jvp {
     region->num_xs += count(in, consts + index(body_carry), index(old->num_xs));
     JvpRegion result{std::move(region), std::move(in), std::move(body.out_nonzero)};
     return context_.jvp_regions.emplace(key, std::move(result)).first->second;
+  }
+
+  // The loop as it is in the builder, with what its tangents read, and the loop of these.
+  void emit_apart(const Node& node, const Ids& in, const Ids& dots) {
+    const Ids out = append_node(b_, node, in);
+    Ids out_dots(out.size(), kNone);
+    const std::size_t consts = index(node.attrs.region->num_consts);
+    const bool map = node.op == &op::k_map;
+    for (std::size_t j = 0; map && j < index(node.attrs.region->num_carry); ++j) {
+      out_dots[j] = dots[consts + j];  // of init + s[0] + s[1] + ..., should the rest have none
+    }
+    const TangentLoop& loop = tangent_loop(context_, *node.op, node.attrs.region, present(dots));
+    if (loop.region) {
+      const std::int32_t position = b_.graph().values[index(out[0])].node;
+      const Ids all = extended_outputs(b_, position, loop);
+      Ids args;
+      for (const Source& source : loop.consts) args.push_back(resolve(source, in, all, dots));
+      for (const int k : loop.carries) {
+        const Id dot = dots[consts + index(k)];
+        args.push_back(dot != kNone ? dot : b_.zeros_like(out[index(k)]));
+      }
+      for (const Source& source : loop.xs) args.push_back(resolve(source, in, all, dots));
+      const Ids tangents = b_.emit_region(*node.op, args, loop.region);
+      std::size_t next = 0;
+      for (const int k : loop.carries) out_dots[index(k)] = tangents[next++];
+      for (const int j : loop.ys) out_dots[index(j)] = tangents[next++];
+    }
+    for (std::size_t j = 0; j < node.out.size(); ++j) set(node.out[j], out[j], out_dots[j]);
   }
 
   void emit_scan(const Node& node, const Ids& in, const Ids& dots) {
@@ -280,8 +280,9 @@ class Jvp {
   }
 
   Context& context_;
+  Builder& b_;
   const Graph& graph_;
-  Builder b_;
+  const Loops loops_;
   Ids primal_, tangent_;
 };
 
@@ -289,7 +290,59 @@ class Jvp {
 
 JvpResult jvp_graph(Context& context, const Graph& graph, const Mask& nonzero, const Mask& forced,
                     const Groups& groups) {
-  return Jvp(context, graph).run(nonzero, forced, groups);
+  Builder b;
+  Jvp walk(context, b, graph, Loops::joint);
+  std::size_t first = 0;
+  for (const int size : groups.in) {
+    const std::size_t last = first + index(size);
+    Ids primals, tangents;
+    for (std::size_t i = first; i < last; ++i) {
+      const Value& value = graph.values[index(graph.inputs[i])];
+      primals.push_back(b.input(value.type, value.name));
+    }
+    for (std::size_t i = first; i < last; ++i) {
+      const Value& value = graph.values[index(graph.inputs[i])];
+      MIXFLOW_CHECK(!nonzero[i] || is_float(value.type.dtype), "jvp: an i32 input has no tangent");
+      const Id tangent =
+          nonzero[i] ? b.input(value.type, value.name.empty() ? "" : value.name + " dot") : kNone;
+      walk.bind(i, primals[i - first], tangent);
+    }
+    first = last;
+  }
+  MIXFLOW_CHECK(first == graph.inputs.size(), "jvp: groups do not cover the inputs");
+  walk.run();
+  b.set_label({});
+
+  JvpResult result;
+  Ids outputs;
+  first = 0;
+  for (const int size : groups.out) {
+    const std::size_t last = first + index(size);
+    for (std::size_t j = first; j < last; ++j) outputs.push_back(walk.primal(graph.outputs[j]));
+    for (std::size_t j = first; j < last; ++j) {
+      Id dot = walk.tangent(graph.outputs[j]);
+      if (dot == kNone && !forced.empty() && forced[j]) {
+        dot = b.zeros_like(walk.primal(graph.outputs[j]));
+      }
+      result.out_nonzero.push_back(dot != kNone);
+      if (dot != kNone) outputs.push_back(dot);
+    }
+    first = last;
+  }
+  MIXFLOW_CHECK(first == graph.outputs.size(), "jvp: groups do not cover the outputs");
+  result.graph = b.finish(std::move(outputs));
+  return result;
+}
+
+Ids pushforward(Context& context, Builder& builder, const Graph& graph, std::span<const Id> in,
+                std::span<const Id> dots) {
+  const LabelGuard label(builder);
+  Jvp walk(context, builder, graph, Loops::apart);
+  for (std::size_t i = 0; i < in.size(); ++i) walk.bind(i, in[i], dots[i]);
+  walk.run();
+  Ids result;
+  for (const Id id : graph.outputs) result.push_back(walk.tangent(id));
+  return result;
 }
 
 JvpResult jvp(const Graph& graph, const Mask& nonzero) {

@@ -1,7 +1,8 @@
 // The last structural step before planning: a map becomes a scan whose carries are its sums,
 //   sum' = sum + s,
-// marked `parallel`: iterations are independent but for those additions. Planner and executor then know one kind
-// of loop, the accumulation is visible to merge_dots and fuse, and a sum starts wherever its init lives.
+// marked `parallel`: iterations are independent but for those additions. Planner and executor then
+// know one kind of loop, the accumulation is visible to merge_dots and fuse, and a sum starts
+// wherever its init lives.
 #pragma once
 
 #include "graph/graph.h"

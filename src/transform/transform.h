@@ -48,9 +48,9 @@ GraphPtr lower_grad(const Graph& graph);
 
 // --- passes: same inputs and outputs, same meaning ---
 
-// Drops what no output needs, in all bodies: results, carries (liveness by fixpoint), unused inputs of bodies, duplicate
-// inputs; turns invariant carries into constants, and constants of loops that are `full` into part
-// of the body. Bodies are rebuilt on the way, so this simplifies as well.
+// Drops what no output needs, in all bodies: results, carries (liveness by fixpoint), unused inputs
+// of bodies, duplicate inputs; turns invariant carries into constants, and constants of loops that
+// are `full` into part of the body. Bodies are rebuilt on the way, so this simplifies as well.
 GraphPtr dce(const Graph& graph);
 // Rebuilds every body through the builder, which simplifies and shares equal nodes within one body,
 // never across bodies.

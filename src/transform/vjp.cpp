@@ -36,7 +36,8 @@ struct PrimitiveRule {
 
 class Pullback {
  public:
-  Pullback(Context& context, Builder& builder) : context_(context), b_(builder) {}
+  Pullback(Context& context, Builder& builder, std::span<const KeptGradient> kept)
+      : context_(context), b_(builder), kept_(kept) {}
 
   Ids run(std::span<const Id> ys, std::span<const Id> y_bars, std::span<const Id> xs) {
     const LabelGuard label(b_);
@@ -95,54 +96,63 @@ class Pullback {
     for (Id id : node.in) active.push_back(is_active(id));
     for (Id id : out_bars) bars.push_back(id != kNone);
     if (node.op == &op::k_scan) {
-      emit_loop(position, node, out_bars, backward_scan(context_, node.attrs.region, active, bars));
+      emit_loop(position, node, out_bars,
+                backward_loop(context_, *node.op, node.attrs.region, active, bars));
     } else if (node.op == &op::k_map) {
       // A sum is init + ..., whatever the body does.
       for (std::size_t j = 0; j < index(node.attrs.region->num_carry); ++j) {
         accumulate(node.in[index(node.attrs.region->num_consts) + j], out_bars[j]);
       }
-      emit_loop(position, node, out_bars, backward_map(context_, node.attrs.region, active, bars));
+      emit_loop(position, node, out_bars,
+                backward_loop(context_, *node.op, node.attrs.region, active, bars));
     } else {
       MIXFLOW_CHECK(node.op == &op::k_grad,
                     std::string(node.op->name) + " cannot be differentiated");
+      const auto kept = std::ranges::find(kept_, node.out, &KeptGradient::node_out);
+      if (kept != kept_.end()) return emit_kept(node, out_bars, *kept);
       emit_grad(node, out_bars, backward_grad(context_, node.attrs.region, active, bars));
     }
   }
 
   void emit_loop(std::int32_t position, const Node& node, const Ids& out_bars,
-                 const BackwardRegion& rule) {
-    if (!rule.backward) return;
-    Ids outputs = node.out;
-    if (rule.forward) {
-      const Ids added = b_.extend_loop(position, rule.forward);
-      outputs.insert(outputs.end(), added.begin(), added.end());
-    }
-    const auto resolve = [&](const Source& source) {
-      switch (source.kind) {
-        case Source::Kind::input:
-          return node.in[index(source.index)];
-        case Source::Kind::output:
-          return outputs[index(source.index)];
-        case Source::Kind::bar:
-          break;
-      }
-      return out_bars[index(source.index)];
-    };
+                 const BackwardLoop& loop) {
+    if (!loop.region) return;
+    const Ids outputs = extended_outputs(b_, position, loop);
     const std::size_t consts = index(node.attrs.region->num_consts);
     Ids args;
-    for (const Source& source : rule.consts) args.push_back(resolve(source));
-    for (int k : rule.carries) {
+    for (const Source& source : loop.consts) {
+      args.push_back(resolve(source, node.in, outputs, out_bars));
+    }
+    for (int k : loop.carries) {
       const Id bar = out_bars[index(k)];
       args.push_back(bar != kNone ? bar : b_.zeros_like(node.out[index(k)]));
     }
-    for (int i : rule.sums) args.push_back(b_.zeros_like(node.in[index(i)]));
-    for (const Source& source : rule.xs) args.push_back(resolve(source));
-    const OpDef& op = node.op == &op::k_map ? op::k_map : op::k_scan;
-    const Ids out = b_.emit_region(op, args, rule.backward);
+    for (int i : loop.sums) args.push_back(b_.zeros_like(node.in[index(i)]));
+    for (const Source& source : loop.xs) {
+      args.push_back(resolve(source, node.in, outputs, out_bars));
+    }
+    const Ids out = b_.emit_region(*node.op, args, loop.region);
     std::size_t next = 0;
-    for (int k : rule.carries) accumulate(node.in[consts + index(k)], out[next++]);
-    for (int i : rule.sums) accumulate(node.in[index(i)], out[next++]);
-    for (int i : rule.ys) accumulate(node.in[index(i)], out[next++]);
+    for (int k : loop.carries) accumulate(node.in[consts + index(k)], out[next++]);
+    for (int i : loop.sums) accumulate(node.in[index(i)], out[next++]);
+    for (int i : loop.ys) accumulate(node.in[index(i)], out[next++]);
+  }
+
+  // The tangents of a gradient whose primal values are here already: (d^2 L / dw dtheta) c_g for
+  // each w in `wanted`.
+  void emit_kept(const Node& node, const Ids& out_bars, const KeptGradient& kept) {
+    const std::size_t thetas = index(node.attrs.region->num_carry);
+    Ids dots(node.in.size(), kNone);
+    for (std::size_t k = 0; k < thetas; ++k) dots[k] = out_bars[1 + k];
+    const Ids out = pushforward(context_, b_, *kept.graph, node.in, dots);
+    std::size_t next = 1;
+    for (std::size_t i = 0; i < node.in.size(); ++i) {
+      if (!kept.wanted[i]) continue;
+      const std::size_t j = next++;
+      if (!is_active(node.in[i])) continue;
+      if (out_bars[0] != kNone) accumulate(node.in[i], b_.mul(out_bars[0], kept.out[j]));
+      accumulate(node.in[i], out[j]);
+    }
   }
 
   void emit_grad(const Node& node, const Ids& out_bars, const BackwardGrad& rule) {
@@ -165,6 +175,7 @@ class Pullback {
 
   Context& context_;
   Builder& b_;
+  std::span<const KeptGradient> kept_;
   BitRows active_;
   Ids bars_;
 };
@@ -172,9 +183,9 @@ class Pullback {
 }  // namespace
 
 Ids pullback(Context& context, Builder& builder, std::span<const Id> ys, std::span<const Id> y_bars,
-             std::span<const Id> xs) {
+             std::span<const Id> xs, std::span<const KeptGradient> kept) {
   MIXFLOW_CHECK(ys.size() == y_bars.size(), "pullback needs one cotangent (or kNone) per output");
-  return Pullback(context, builder).run(ys, y_bars, xs);
+  return Pullback(context, builder, kept).run(ys, y_bars, xs);
 }
 
 Ids pullback(Builder& builder, std::span<const Id> ys, std::span<const Id> y_bars,

@@ -91,6 +91,10 @@ BackwardGrad make_grad(Context& context, const RegionPtr& region, const Mask& ac
 
 }  // namespace
 
+GraphPtr differentiated_gradient(Context& context, const Region& region, const Mask& wanted) {
+  return gradient_graph(context, *DifferentiatedPolicies().run(region.body), wanted, true);
+}
+
 GraphPtr gradient_graph(Context& context, const Graph& loss, const Mask& wanted, bool with_value) {
   Builder b;
   const Ids in = declare_inputs(b, loss);
