@@ -24,23 +24,27 @@ namespace {
 
 // --- gradient ------------------------------------------------------------------------
 
+RematPolicy policy_of(Preset preset) {
+  const BlockKeep keep = preset == Preset::smallest ? BlockKeep::inputs : BlockKeep::dots;
+  return {.gradients = keep, .second_order = keep, .reuse = preset == Preset::fastest};
+}
+
 void check_preset(const Config& config) {
   const GradientConfig& gradient = config.gradient;
   if (gradient.preset == Preset::none) return;
   const std::string preset(name_of(gradient.preset)), block = "gradient.remat.block";
   const RematPolicy& policy = gradient.remat.policy;
-  const bool open =
-      !config.origins.contains(kGradientsKey) || !config.origins.contains(kSecondOrderKey);
-  if (open && config.origins.contains(block)) {
+  const bool changes = resolved_policy(config) != policy;
+  if (changes && config.origins.contains(block)) {
     fail(config, block,
          "gradient.preset is " + preset + ", which says what blocks keep; remove one of the two");
   }
-  if (!open && policy != policy_of(gradient.preset)) {
+  if (!changes && policy != policy_of(gradient.preset)) {
     fail(config, "gradient.preset",
-         preset +
-             " changes nothing, since gradient.remat.policy says what blocks keep: gradients " +
+         preset + " changes nothing, since gradient.remat.policy says what is kept: gradients " +
              std::string(name_of(policy.gradients)) + ", second_order " +
-             std::string(name_of(policy.second_order)) + "; remove the preset or the policy");
+             std::string(name_of(policy.second_order)) + ", reuse " +
+             (policy.reuse ? "true" : "false") + "; remove the preset or the policy");
   }
 }
 
@@ -455,10 +459,19 @@ std::optional<double> inverse_transform(Transform transform, double value) {
   return std::nullopt;
 }
 
-RematPolicy policy_of(Preset preset) {
-  const auto keep = [](bool dots) { return dots ? BlockKeep::dots : BlockKeep::inputs; };
-  return {.gradients = keep(preset != Preset::smallest),
-          .second_order = keep(preset == Preset::fastest)};
+RematPolicy resolved_policy(const Config& config) {
+  RematPolicy policy = config.gradient.remat.policy;
+  if (config.gradient.preset == Preset::none) return policy;
+  const RematPolicy preset = policy_of(config.gradient.preset);
+  const auto take = [&](const char* key, auto RematPolicy::*member) {
+    if (!config.origins.contains(std::string("gradient.remat.policy.") + key)) {
+      policy.*member = preset.*member;
+    }
+  };
+  take("gradients", &RematPolicy::gradients);
+  take("second_order", &RematPolicy::second_order);
+  take("reuse", &RematPolicy::reuse);
+  return policy;
 }
 
 void check_relations(Config& config) {

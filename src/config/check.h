@@ -11,12 +11,8 @@ namespace mixflow {
 // where keys stand.
 void check_relations(Config& config);
 
-// What a preset leaves alone where the config says it.
-inline constexpr const char* kGradientsKey = "gradient.remat.policy.gradients";
-inline constexpr const char* kSecondOrderKey = "gradient.remat.policy.second_order";
-
-// The policy that a preset other than `none` is short for.
-RematPolicy policy_of(Preset preset);
+// What a preset and the policy beside it mean: keys of the policy that the config says count more.
+RematPolicy resolved_policy(const Config& config);
 
 // The eta that a transform turns into `value`; none outside the transform's range.
 std::optional<double> inverse_transform(Transform transform, double value);

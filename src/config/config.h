@@ -239,14 +239,14 @@ struct BlockSizes {
   bool operator==(const BlockSizes&) const = default;
 };
 
-// Operating points between memory and time: what blocks keep in gradients, and where mixed mode
-// differentiates them. What the config says under remat.policy counts more. The loader turns the
-// preset into a policy: afterwards it is `none`.
+// Operating points between memory and time: what blocks keep, in gradients and where mixed mode
+// differentiates them, and what steps keep. What the config says under remat.policy counts more.
+// The loader turns the preset into a policy: afterwards it is `none`.
 enum class Preset : std::uint8_t {
   none,
-  smallest,  // their inputs, in both
-  balanced,  // the results of products in gradients, which memory rarely notices
-  fastest,   // the results of products in both
+  smallest,  // blocks keep their inputs
+  balanced,  // the results of products
+  fastest,   // and steps keep what their gradient computed, to be reused
 };
 
 struct GradientConfig {

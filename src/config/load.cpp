@@ -206,11 +206,7 @@ void resolve_paths(Config& config) {
 
 // A preset is short for a policy: the resolved config has the policy alone.
 void resolve_preset(Config& config) {
-  if (config.gradient.preset == Preset::none) return;
-  const RematPolicy preset = policy_of(config.gradient.preset);
-  RematPolicy& policy = config.gradient.remat.policy;
-  if (!config.origins.contains(kGradientsKey)) policy.gradients = preset.gradients;
-  if (!config.origins.contains(kSecondOrderKey)) policy.second_order = preset.second_order;
+  config.gradient.remat.policy = resolved_policy(config);
   config.gradient.preset = Preset::none;
 }
 

@@ -416,8 +416,7 @@ std::vector<Key> remat_policy_keys() {
   keys.choice("second_order", &RematPolicy::second_order,
               "what blocks keep where mixed mode differentiates a gradient");
   keys.truth("reuse", &RematPolicy::reuse,
-             "each step keeps what its gradient computed, as far as blocks keep it, so that mixed "
-             "mode computes tangents alone; more memory, fewer products");
+             "steps keep what their gradients computed: second order is tangents alone");
   return keys.take();
 }
 

@@ -15,6 +15,7 @@ namespace {
 constexpr double kNormEps = 1e-6;
 constexpr double kRotaryBase = 10000;
 constexpr double kEmbedDeviation = 0.02;
+constexpr const char* kLogSums = "log sums";
 constexpr double kMasked = -1e30;  // a score whose exponential is 0 beside any other
 
 // Order of the tensors in theta; the last one is the network's own.
@@ -101,8 +102,8 @@ Id attend(Builder& b, Id q, Id k, Id v, Id first) {
     const Id visible = b.less(b.iota(dtype, one, 1), past);
     scores = b.select(visible, scores, b.full(kMasked, dtype));
   }
-  const Id log_sum = b.broadcast(b.logsumexp(scores), {axis}, shape);
-  return b.dot(b.exp(b.sub(scores, log_sum)), v);
+  const Id log_sum = b.named(b.logsumexp(scores), kLogSums);
+  return b.dot(b.exp(b.sub(scores, b.broadcast(log_sum, {axis}, shape))), v);
 }
 
 // (k, v [keys, K] | q [rows, K], position of the first query) -> [rows, K]. The body of a map: its
@@ -129,7 +130,9 @@ GraphPtr head_graph(DType dtype, std::int64_t S, std::int64_t K, std::int64_t ro
                            static_cast<double>(group.first));
     const Ids blocks{b.reshape(part, {group.blocks, group.rows, K}), first};
     const GraphPtr body = query_block_graph(dtype, group.rows, group.keys, K, causal);
-    parts.push_back(b.reshape(b.map(body, keys, blocks, group.blocks, 0).ys[0], {queries, K}));
+    const Id part_result =
+        b.map(body, keys, blocks, group.blocks, 0, {Policy::Keep::names, {kLogSums}}).ys[0];
+    parts.push_back(b.reshape(part_result, {queries, K}));
   }
   return b.finish({parts.size() == 1 ? parts[0] : b.concat(parts, 0)});
 }
@@ -149,7 +152,9 @@ Id attention(Builder& b, Id a, std::span<const Id> block, const Rotary& position
     const std::int64_t n = B * m.heads;
     const Ids each{b.reshape(q, {n, S, K}), b.reshape(k, {n, S, K}), b.reshape(v, {n, S, K})};
     const GraphPtr body = head_graph(b.dtype(q), S, K, rows, causal);
-    mixed = b.reshape(b.map(body, {}, each, n, 0).ys[0], {B, m.heads, S, K});
+    // Of what the map over blocks keeps, since all else is cheaper to do again.
+    const Policy sums{Policy::Keep::dots, {}};
+    mixed = b.reshape(b.map(body, {}, each, n, 0, sums).ys[0], {B, m.heads, S, K});
   }
   return b.dot(b.reshape(b.transpose(mixed, {0, 2, 1, 3}), {B, S, m.heads * K}), block[wo]);
 }

@@ -282,8 +282,14 @@ std::vector<GradientConfig> exact_variants(const Config& config) {
       }
     }
   }
-  if (!blocks) return variants;
   const RematConfig remat = config.gradient.remat;
+  for (const Mode mode : {Mode::mixed, Mode::reverse}) {
+    RematConfig reused;
+    reused.policy.reuse = true;
+    if (blocks) reused.policy.gradients = reused.policy.second_order = BlockKeep::dots;
+    add(mode, reused, config.gradient.blocks);
+  }
+  if (!blocks) return variants;
   for (const Mode mode : {Mode::mixed, Mode::reverse}) {
     // What second order keeps is no question where gradients are lowered first.
     for (const RematPolicy policy : {RematPolicy{BlockKeep::dots, BlockKeep::dots},
@@ -306,7 +312,8 @@ std::vector<GradientConfig> exact_variants(const Config& config) {
 bool same_graph(const GradientConfig& a, const GradientConfig& b) {
   return a.mode == b.mode && a.remat.step == b.remat.step && a.remat.block == b.remat.block &&
          a.remat.policy == b.remat.policy && a.blocks == b.blocks &&
-         (!a.remat.step || a.remat.save_inner_grads == b.remat.save_inner_grads);
+         (!a.remat.step || a.remat.policy.reuse ||
+          a.remat.save_inner_grads == b.remat.save_inner_grads);
 }
 
 std::string describe(const GradientConfig& gradient, const GradientConfig& base, bool with_blocks) {
@@ -314,11 +321,15 @@ std::string describe(const GradientConfig& gradient, const GradientConfig& base,
   const RematConfig& remat = gradient.remat;
   std::string what = std::string(name_of(gradient.mode)) + ", remat.step " + on_off(remat.step);
   if (with_blocks && remat.policy == RematPolicy{}) what += ", block " + on_off(remat.block);
-  if (remat.policy != RematPolicy{}) {
+  if (with_blocks && remat.policy != RematPolicy{}) {
     what += ", keep " + std::string(name_of(remat.policy.gradients)) + " and " +
             std::string(name_of(remat.policy.second_order));
   }
-  if (remat.step) what += ", save_inner_grads " + on_off(remat.save_inner_grads);
+  if (remat.policy.reuse) {
+    what += ", reuse";
+  } else if (remat.step) {
+    what += ", save_inner_grads " + on_off(remat.save_inner_grads);
+  }
   if (gradient.blocks != base.blocks) {
     what += gradient.blocks.attention < 0
                 ? ", no blocks"

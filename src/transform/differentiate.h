@@ -87,9 +87,7 @@ struct Groups {
 JvpResult jvp_graph(Context& context, const Graph& graph, const Mask& nonzero, const Mask& forced,
                     const Groups& groups);
 
-// Tangents of the outputs of `graph`, whose inputs are `in`, with tangents `dots` (kNone: zero).
-// The primal values are taken from the builder where it has them, or appended; loops are extended
-// by what their tangents read.
+// The public pushforward, with a context.
 Ids pushforward(Context& context, Builder& builder, const Graph& graph, std::span<const Id> in,
                 std::span<const Id> dots);
 

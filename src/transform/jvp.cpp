@@ -345,6 +345,14 @@ Ids pushforward(Context& context, Builder& builder, const Graph& graph, std::spa
   return result;
 }
 
+Ids pushforward(Builder& builder, const Graph& graph, std::span<const Id> in,
+                std::span<const Id> dots) {
+  MIXFLOW_CHECK(in.size() == graph.inputs.size() && in.size() == dots.size(),
+                "pushforward needs one value and one tangent (or kNone) per input");
+  Context context;
+  return pushforward(context, builder, graph, in, dots);
+}
+
 JvpResult jvp(const Graph& graph, const Mask& nonzero) {
   MIXFLOW_CHECK(nonzero.size() == graph.inputs.size(), "jvp needs one bit per input");
   Context context;

@@ -38,6 +38,14 @@ VjpResult vjp(const Graph& graph, const Mask& active, const Mask& out_nonzero,
 Ids pullback(Builder& builder, std::span<const Id> ys, std::span<const Id> y_bars,
              std::span<const Id> xs);
 
+// Tangents of the outputs of `graph`, whose inputs are `in` of the builder, with tangents `dots`
+// (kNone: zero). Results may be kNone. Primal values that the builder has already are used, the
+// others appended; each loop goes on computing its primal values and keeps, by its policy, what the
+// loop of its tangents reads. Where vjp and jvp would compute primal values again, this shares
+// them.
+Ids pushforward(Builder& builder, const Graph& graph, std::span<const Id> in,
+                std::span<const Id> dots);
+
 // The graph over n independent instances: inputs with batched[i] have a leading axis n; all outputs
 // have it.
 GraphPtr vmap(const Graph& graph, const Mask& batched, std::int64_t n);

@@ -58,7 +58,8 @@ TEST_CASE("configurations far from the defaults survive the round trip") {
       "data: {kind: random_tokens, sequence: 8, batch: 2}\n"
       "model: {kind: transformer, vocab: 11, d_model: 4, ffw: 4, heads: 1, kv_size: 2, layers: "
       "1}\n" +
-          learn + "gradient: {preset: balanced, remat: {policy: {second_order: all}}}\n",
+          learn +
+          "gradient: {preset: balanced, remat: {policy: {second_order: all, reuse: true}}}\n",
   };
   for (const std::string& text : texts) check_round_trip(parse_config(text, "c.yaml"));
 }
@@ -124,6 +125,7 @@ gradient:
     policy:
       gradients: by_block
       second_order: by_block
+      reuse: false
   blocks:
     attention: 0
     feed_forward: 0

@@ -104,14 +104,16 @@ TEST_CASE("a preset sets what blocks keep, but not where the policy says it") {
   using enum BlockKeep;
   CHECK(policy("{}") == RematPolicy{by_block, by_block});
   CHECK(policy("{preset: smallest}") == RematPolicy{inputs, inputs});
-  CHECK(policy("{preset: balanced}") == RematPolicy{dots, inputs});
-  CHECK(policy("{preset: fastest}") == RematPolicy{dots, dots});
+  CHECK(policy("{preset: balanced}") == RematPolicy{dots, dots});
+  CHECK(policy("{preset: fastest}") == RematPolicy{dots, dots, true});
+  CHECK(policy("{remat: {policy: {reuse: true}}}") == RematPolicy{by_block, by_block, true});
   CHECK(policy("{preset: fastest, remat: {policy: {second_order: all}}}") ==
-        RematPolicy{dots, all});
+        RematPolicy{dots, all, true});
   // What is written out counts, even if it is the default.
   CHECK(policy("{preset: fastest, remat: {policy: {gradients: by_block}}}") ==
-        RematPolicy{by_block, dots});
-  CHECK(policy("{preset: fastest, remat: {policy: {gradients: dots, second_order: dots}}}") ==
+        RematPolicy{by_block, dots, true});
+  CHECK(policy("{preset: fastest, remat: {policy: {reuse: false}}}") == RematPolicy{dots, dots});
+  CHECK(policy("{preset: balanced, remat: {policy: {gradients: dots, second_order: dots}}}") ==
         RematPolicy{dots, dots});
 }
 

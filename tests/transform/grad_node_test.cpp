@@ -122,8 +122,8 @@ TEST_CASE("Mixed mode equals reverse mode for sgd, momentum and adam, whatever i
       Rng rng(9, Purpose::check);
       const Tensors x = draw_inputs(*reference, rng);
       const Tensors expected = meta_gradient(*reference, x);
-      for (const Policy& policy :
-           {Policy{Keep::carries, {}}, Policy{Keep::names, {"inner_grads"}}, Policy{}}) {
+      for (const Policy& policy : {Policy{Keep::carries, {}}, Policy{Keep::names, {"inner_grads"}},
+                                   Policy{Keep::dots, {}}, Policy{}}) {
         u.policy = policy;
         const GraphPtr graph = unrolled(u);
         CHECK(distance(meta_gradient(*graph, x), expected) < 1e-12);
@@ -236,6 +236,42 @@ TEST_CASE("What loops keep is one choice in gradients and another where they are
       CHECK(distance(pull(*deep_step(policy), {true, true}, x, y_bar), expected) < 1e-12);
     }
   }
+}
+
+// Steps of deep_step, whose inner loops and whose own loop keep what the policies say.
+GraphPtr deep_unroll(const Policy& layers, const Policy& steps) {
+  Builder b;
+  const Ids theta{b.input(f64({3, 4, 4}))}, xs{b.input(f64({2, 5, 4}))};
+  Builder step;
+  const Id now = step.input(f64({3, 4, 4})), x = step.input(f64({5, 4}));
+  const GraphPtr body = step.finish(step.inline_graph(*deep_step(layers), Ids{now, x}));
+  return b.finish({b.scan(body, {}, theta, xs, 2, false, steps).carry[0]});
+}
+
+TEST_CASE("Steps that keep products hand the loops of their gradients on to second order") {
+  const Policy carries{Keep::carries, {}}, dots{Keep::dots, {}}, all{Keep::all, {}};
+  const GraphPtr reference = lower_grad(*deep_unroll(all, carries));
+  Rng rng(7, Purpose::check);
+  const Tensors x = draw_inputs(*reference, rng);
+  const Tensors y_bar{draw(f64({3, 4, 4}), rng)};
+  const Tensors expected = pull(*reference, {true, true}, x, y_bar);
+  // Per layer and step. Gradient: h w, delta w, h delta. Tangents: two for each of them, but for
+  // the first, whose x has a tangent too where x is a variable: 3 + 6.
+  const auto products = [&](const Policy& layers, const Policy& steps) {
+    const GraphPtr graph = deep_unroll(layers, steps);
+    CHECK(distance(pull(*graph, {true, true}, x, y_bar), expected) < 1e-12);
+    const VjpResult result = vjp(*graph, {true, true}, {true});
+    return count_dots(*clean(*lower_grad(*result.graph)));
+  };
+  CHECK(products(dots, dots) == 3 + 6);
+  CHECK(products(dots, all) == 3 + 6);
+  CHECK(products(all, dots) == 3 + 6);
+  CHECK(products(dots, carries) > 3 + 6);
+  // Layers that keep nothing are computed again, in the gradient and by both tangent loops.
+  CHECK(products(carries, dots) > 3 + 6);
+  Policy differentiated = carries;
+  differentiated.differentiated = Keep::dots;
+  CHECK(products(differentiated, dots) == 3 + 6);
 }
 
 TEST_CASE("A first-order gradient is a constant of the outer problem, its loss is not") {
