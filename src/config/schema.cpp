@@ -330,7 +330,8 @@ std::vector<Key> inner_keys() {
   keys.number("l2", &InnerConfig::l2, kNotNegative,
               "h of the term 1/2 sum h w^2 of the inner loss; null: no such term")
       .also({"weight_decay", "regularization", "ridge"});
-  keys.section("optimizer", &InnerConfig::optimizer, inner_optimizer_keys(), "the inner update rule")
+  keys.section("optimizer", &InnerConfig::optimizer, inner_optimizer_keys(),
+               "the inner update rule")
       .also({"optimiser", "optim", "opt"});
   return keys.take();
 }

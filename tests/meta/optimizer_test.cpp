@@ -150,7 +150,8 @@ TEST_CASE("with a stopped denominator g acts through the mean alone, v and beta2
     const Type weights{DType::f64, {1}};
     const Id g = b.input(weights), theta = b.input(weights);
     Ids state;
-    for (std::size_t k = 0; k < opt_state_names(kind).size(); ++k) state.push_back(b.input(weights));
+    for (std::size_t k = 0; k < opt_state_names(kind).size(); ++k)
+      state.push_back(b.input(weights));
     UpdateArgs args;
     for (Id* hyper : {&args.lr, &args.beta1, &args.beta2}) *hyper = b.input({DType::f64, {}});
     args.weight_decay = b.full(0.05, DType::f64);

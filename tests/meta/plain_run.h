@@ -11,8 +11,8 @@
 
 namespace mixflow {
 
-// One weight tensor's update, element by element; `t` counts from 1. `frozen`: a denominator instead
-// of the one that the state gives.
+// One weight tensor's update, element by element; `t` counts from 1. `frozen`: a denominator
+// instead of the one that the state gives.
 struct PlainHyper {
   double lr = 0, momentum = 0, beta1 = 0, beta2 = 0, weight_decay = 0;
 };
