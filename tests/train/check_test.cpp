@@ -67,6 +67,8 @@ TEST_CASE("check compares a transformer's meta-gradient in every mode and remat 
             "reverse, remat.step on, block off, save_inner_grads off",
             "reverse, remat.step off, block on",
             "reverse, remat.step off, block off",
+            "mixed, remat.step on, keep dots and dots, reuse",
+            "reverse, remat.step on, keep dots and dots, reuse",
             "mixed, remat.step on, keep dots and dots, save_inner_grads on",
             "mixed, remat.step on, keep dots and inputs, save_inner_grads on",
             "mixed, remat.step on, keep inputs and dots, save_inner_grads on",
