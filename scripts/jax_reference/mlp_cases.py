@@ -78,6 +78,10 @@ def cases(directory):
             sinusoid, [12], "mse", 5, adam, [per("beta1", "per_parameter"), per("lr", "per_step")], 2,
             activation="gelu",
         ),
+        "adam init + beta1, denominator stopped": case(
+            sinusoid, [16, 16], "mse", 6, {**adam, "stop_denominator": True}, [init, {"kind": "beta1"}], 3,
+            activation="tanh",
+        ),
         "adamw init + weight decay, regression": case(
             {"kind": "tabular", "target": "regression", **real}, [10, 10], "mse", 6, adamw,
             [init, {"kind": "weight_decay"}], activation="silu",

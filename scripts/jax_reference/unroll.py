@@ -40,15 +40,16 @@ def update(config, eta, name, t, g, theta, state):
         return theta - lr * (g + mu * v if kind == "nesterov" else v), {"v": v}
     b2 = value("beta2")
     v = b2 * state["v"] + (1 - b2) * g**2
+    fixed = jax.lax.stop_gradient if optimizer.get("stop_denominator", False) else lambda x: x
     if kind == "rmsprop":
-        return theta - lr * g / (jnp.sqrt(v + eps_root) + eps), {"v": v}
+        return theta - lr * g / fixed(jnp.sqrt(v + eps_root) + eps), {"v": v}
     b1 = value("beta1")
     m = b1 * state["m"] + (1 - b1) * g
     # 1 - b^(t+1). Not by `**`, which JAX computes by repeated products: the derivative by b2 cancels, and their
     # rounding would make this side wrong by 3e-9.
     unbias = lambda b: -jnp.expm1((t + 1) * jnp.log(b))
     m_hat, v_hat = m / unbias(b1), v / unbias(b2)
-    step = m_hat / (jnp.sqrt(v_hat + eps_root) + eps)
+    step = m_hat / fixed(jnp.sqrt(v_hat + eps_root) + eps)
     if kind == "adamw":
         step = step + value("weight_decay") * theta
     return theta - lr * step, {"m": m, "v": v}

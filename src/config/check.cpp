@@ -365,6 +365,23 @@ void check_meta_parameters(const Config& config) {
   }
 }
 
+// What the stopped denominator would silently leave out.
+void check_stop_denominator(const Config& config) {
+  if (!config.inner.optimizer.stop_denominator) return;
+  if (config.gradient.mode == Mode::finite_difference) {
+    fail(config, "gradient.mode",
+         "finite_difference moves the denominators too, which "
+         "inner.optimizer.stop_denominator holds constant; set gradient.mode: mixed, or remove "
+         "stop_denominator");
+  }
+  for (std::size_t i = 0; i < config.meta.parameters.size(); ++i) {
+    if (config.meta.parameters[i].kind != MetaKind::beta2) continue;
+    fail(config, "meta.parameters[" + std::to_string(i) + "].kind",
+         "beta2 acts through the denominator, which inner.optimizer.stop_denominator holds "
+         "constant, so its meta-gradient would be zero; remove stop_denominator");
+  }
+}
+
 // --- the rest ------------------------------------------------------------------------
 
 void check_lengths(const Config& config) {
@@ -401,7 +418,7 @@ void check_lengths(const Config& config) {
 }
 
 // Near a gradient of zero the derivative of Adam's first steps is 1 / sqrt(eps_root): in bf16 what
-// rounding puts there outweighs the rest.
+// rounding puts there outweighs the rest. It is as large there with a stopped denominator.
 constexpr double kSmallestBf16EpsRoot = 1e-7;
 
 void add_warnings(Config& config) {
@@ -490,6 +507,7 @@ void check_relations(Config& config) {
   check_loss(config);
   check_lengths(config);
   check_meta_parameters(config);
+  check_stop_denominator(config);
   add_warnings(config);
 }
 

@@ -130,6 +130,8 @@ struct OptimizerConfig {
   double eps_root =
       1e-12;  // likewise; inside the square root: keeps the derivative finite at v = 0
   double weight_decay = 0.0;  // adamw, decoupled
+  // inner; adam, adamw, rmsprop: derivatives take sqrt(v + eps_root) + eps for a constant
+  bool stop_denominator = false;
   bool operator==(const OptimizerConfig&) const = default;
 };
 

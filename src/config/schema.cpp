@@ -268,7 +268,7 @@ std::vector<Key> scorer_keys() {
   return keys.take();
 }
 
-std::vector<Key> optimizer_keys() {
+Keys<OptimizerConfig> optimizer_keys() {
   Keys<OptimizerConfig> keys;
   keys.choice("kind", &OptimizerConfig::kind, "the update rule").also({"type", "name"});
   keys.number("lr", &OptimizerConfig::lr, kPositive, "learning rate")
@@ -297,6 +297,15 @@ std::vector<Key> optimizer_keys() {
               "decoupled decay of the weights")
       .when({"adamw"})
       .also({"decay", "wd"});
+  return keys;
+}
+
+std::vector<Key> inner_optimizer_keys() {
+  Keys<OptimizerConfig> keys = optimizer_keys();
+  keys.truth("stop_denominator", &OptimizerConfig::stop_denominator,
+             "derivatives take sqrt(v + eps_root) + eps, and so v, for a constant")
+      .when({"adam", "adamw", "rmsprop"})
+      .also({"stop_gradient", "detach_denominator"});
   return keys.take();
 }
 
@@ -321,7 +330,8 @@ std::vector<Key> inner_keys() {
   keys.number("l2", &InnerConfig::l2, kNotNegative,
               "h of the term 1/2 sum h w^2 of the inner loss; null: no such term")
       .also({"weight_decay", "regularization", "ridge"});
-  keys.section("optimizer", &InnerConfig::optimizer, optimizer_keys(), "the inner update rule")
+  keys.section("optimizer", &InnerConfig::optimizer, inner_optimizer_keys(),
+               "the inner update rule")
       .also({"optimiser", "optim", "opt"});
   return keys.take();
 }
@@ -388,7 +398,7 @@ std::vector<Key> meta_keys() {
   keys.list("parameters", &MetaConfig::parameters, meta_parameter_keys(), "what is learned")
       .must()
       .also({"params", "parameter", "meta_parameters"});
-  keys.section("optimizer", &MetaConfig::optimizer, optimizer_keys(), "the meta-update rule")
+  keys.section("optimizer", &MetaConfig::optimizer, optimizer_keys().take(), "the meta-update rule")
       .also({"optimiser", "optim", "opt"});
   keys.section("schedule", &MetaConfig::schedule, schedule_keys(),
                "how the meta learning rate changes")

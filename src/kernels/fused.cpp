@@ -156,7 +156,9 @@ class Compiler {
       } else if (needed[index(id)] && value.level == TileLevel::element && !is_source(instr.op) &&
                  place_[index(id)].element.base == kUnused) {
         place_[index(id)].element =
-            add_op(phase_->chunk_steps, Kind::elements, id, TileLevel::element);
+            instr.op == TileOp::reverse
+                ? add_reverse(instr.a)
+                : add_op(phase_->chunk_steps, Kind::elements, id, TileLevel::element);
       }
     }
   }
@@ -224,6 +226,14 @@ class Compiler {
     const RowFn fn = is_sum ? (more ? fns.sum_more : fns.sum) : (more ? fns.max_more : fns.max);
     add_row_op(phase_->chunk_steps, fn, dst, whole(instr.a));
     place_[index(id)].row = dst;
+  }
+
+  TileRef add_reverse(Id from) {
+    const TileRef source = whole(from);
+    const TileRef dst = slots_.add(tile(), false);
+    phase_->chunk_steps.push_back(
+        {.kind = Kind::reverse, .dst = dst, .a = source, .b = {kUnused, 0}, .c = {kUnused, 0}});
+    return dst;
   }
 
   static void add_row_op(std::vector<TileStep>& steps, RowFn fn, const TileRef& dst,
@@ -385,6 +395,7 @@ class Compiler {
           safe &= !defined || !may_be(ref.base, in_place[j]);
         if (step.kind == Kind::load_rows) safe &= !defined || !may_be(step.index, in_place[j]);
         defined |= is_slot_ref(step.dst);
+        safe &= step.kind != Kind::reverse || !is_slot_ref(step.dst);  // it reads behind itself
       });
       if (!safe) continue;
       steps.erase(store);

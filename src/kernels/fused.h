@@ -17,6 +17,7 @@ namespace mixflow {
 // Sets of axes of the space: bit k is axis k.
 using AxisMask = std::uint32_t;
 inline constexpr int kMaxFusedRank = 24;
+inline constexpr std::int64_t kMostReversed = 512;
 
 // Values are numbered: operands first, then one per instruction. All are functions of a point of
 // the space; one that does not depend on an axis is broadcast along it by that alone (there is no
@@ -31,9 +32,10 @@ struct FusedSpec {
   };
   std::vector<Operand> operands;
 
-  // Elementwise ops, and: full (imm), iota (the position along `axis`), sum and max_reduce (over
-  // the last axis of the space; the result depends on the other axes only). Operands come earlier
-  // in the numbering.
+  // Elementwise ops, and: full (imm), iota (the position along `axis`), reverse (along the last but
+  // one axis of the space), sum and max_reduce (over the last axis; the result depends on the other
+  // axes only). Operands come earlier in the numbering. With reverse, no value tells the last two
+  // axes apart, and together they have kMostReversed points at most.
   struct Instr {
     TileOp op = TileOp::none;
     std::int32_t a = -1, b = -1, c = -1;

@@ -21,7 +21,7 @@ enum class TileOp : std::uint8_t {
   // sources
   full, iota,
   // shape changes inside the tile
-  broadcast,
+  broadcast, reverse,
   // reductions
   sum, max_reduce,
 };

@@ -1,6 +1,7 @@
 #include "kernels/tile_layout.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "util/error.h"
@@ -49,6 +50,8 @@ bool has_row_reductions(const TileSpace& space) {
 void choose_tile(const TileSpace& space, int threads, bool resident, TileProgram& program) {
   program.rows = space.rows;
   program.cols = space.cols;
+  program.reversed = space.reversed;
+  program.reversed_row = space.reversed_row;
   std::int64_t limit = std::max<std::int64_t>(1, space.rows);
   for (const TileSum& sum : program.sums) {
     if (sum.block_rows < space.rows)
@@ -57,7 +60,8 @@ void choose_tile(const TileSpace& space, int threads, bool resident, TileProgram
   if (limit < space.rows) program.block_rows = limit;
   const std::int64_t cols = std::max<std::int64_t>(1, space.cols);
   const bool whole = has_row_reductions(space) && resident;
-  const std::int64_t even = round_up(divide_up(cols, divide_up(cols, kTileElements)), 16);
+  const std::int64_t step = space.reversed > 0 ? std::lcm(std::int64_t{16}, space.reversed) : 16;
+  const std::int64_t even = round_up(divide_up(cols, divide_up(cols, kTileElements)), step);
   program.chunk = whole || limit * cols <= kOneTileElements ? cols : std::min(cols, even);
   program.tile_rows = 1;
   if (program.chunk == cols) {

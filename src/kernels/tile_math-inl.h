@@ -18,6 +18,59 @@ namespace mixflow::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
+// exp(r) on [-log 2 / 2, log 2 / 2], by the polynomial of Cephes' expf, within 1 ulp.
+template <class D, class V>
+HWY_INLINE V tile_exp_near_zero(D d, V r) {
+  V p = hn::Set(d, 1.9875691500e-4f);
+  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
+  return hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
+}
+
+// x - n log 2
+template <class D, class V>
+HWY_INLINE V tile_exp_rest(D d, V x, V n) {
+  const V r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x);
+  return hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
+}
+
+constexpr float kLowestExp = -87.33654f;  // exp is denormal below
+
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
+
+// exp(x) for x up to 2^20, 0 where it would be denormal. The scaling by 2^n closes the upper end.
+template <class D, class V>
+HWY_INLINE V tile_exp_scaled(D d, V x) {
+  constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  V n = hn::Mul(x, hn::Set(d, 1.44269504f));
+  n.raw = _mm512_roundscale_ps(n.raw, kNearest);
+  V y = tile_exp_near_zero(d, tile_exp_rest(d, x, n));
+  const __mmask16 normal = _mm512_cmp_ps_mask(x.raw, _mm512_set1_ps(kLowestExp), _CMP_NLT_UQ);
+  y.raw = _mm512_maskz_scalef_ps(normal, y.raw, n.raw);  // NaN stays
+  return y;
+}
+
+template <class D, class V>
+HWY_INLINE V tile_exp(D d, V x) {
+  V y = x;
+  y.raw = _mm512_min_ps(_mm512_set1_ps(128.0f), x.raw);  // NaN stays: it is the second operand
+  return tile_exp_scaled(d, y);
+}
+
+// For x <= 0.
+template <class D, class V>
+HWY_INLINE V tile_exp_below_zero(D d, V x) {
+  return tile_exp_scaled(d, x);
+}
+
+// The estimate has 14 bits: one step of Newton's is enough.
+constexpr int kReciprocalSteps = 1;
+
+#else
+
 template <class D, class V>
 HWY_INLINE V tile_exp(D d, V x) {
   constexpr float kLargest = 88.7228394f;  // log of the largest float
@@ -25,6 +78,24 @@ HWY_INLINE V tile_exp(D d, V x) {
   const V closed = hn::IfThenElse(hn::Gt(x, hn::Set(d, kLargest)), hn::Inf(d), y);
   return hn::IfThenElse(hn::IsNaN(x), x, closed);
 }
+
+// exp(x) for x <= 0; 0 where it would be denormal.
+template <class D, class V>
+HWY_INLINE V tile_exp_below_zero(D d, V x) {
+  const V lowest = hn::Set(d, kLowestExp);
+  const auto denormal = hn::Lt(x, lowest);
+  const V y = hn::IfThenElse(denormal, lowest, x);  // NaN stays
+  const auto n = hn::NearestInt(hn::Mul(y, hn::Set(d, 1.44269504f)));
+  const V p = tile_exp_near_zero(d, tile_exp_rest(d, y, hn::ConvertTo(d, n)));
+  const hn::RebindToSigned<D> di;
+  const auto exponent = hn::ShiftLeft<23>(hn::Max(hn::Add(n, hn::Set(di, 127)), hn::Set(di, 1)));
+  return hn::IfThenZeroElse(denormal, hn::Mul(p, hn::BitCast(d, exponent)));
+}
+
+// The estimate has 8 bits at least, each step of Newton's doubles them.
+constexpr int kReciprocalSteps = 2;
+
+#endif
 
 template <class D, class V>
 HWY_INLINE V tile_log(D d, V x) {
@@ -47,35 +118,12 @@ HWY_INLINE V tile_tanh(D d, V x) {
   return hn::Xor(hn::IfThenElse(hn::Gt(magnitude, hn::Set(d, 9.5f)), one, y), sign);
 }
 
-// exp(x) for x <= 0; 0 where it would be denormal. x = n log 2 + r, and
-// exp(r) on [-log 2 / 2, log 2 / 2] by the polynomial of Cephes' expf, within 1 ulp.
-template <class D, class V>
-HWY_INLINE V tile_exp_below_zero(D d, V x) {
-  const V lowest = hn::Set(d, -87.33654f);
-  const auto denormal = hn::Lt(x, lowest);
-  const V y = hn::IfThenElse(denormal, lowest, x);  // NaN stays
-  const auto n = hn::NearestInt(hn::Mul(y, hn::Set(d, 1.44269504f)));
-  const V whole = hn::ConvertTo(d, n);
-  V r = hn::NegMulAdd(whole, hn::Set(d, 0.693359375f), y);
-  r = hn::NegMulAdd(whole, hn::Set(d, -2.12194440e-4f), r);
-  V p = hn::Set(d, 1.9875691500e-4f);
-  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
-  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
-  p = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
-  const hn::RebindToSigned<D> di;
-  const auto exponent = hn::ShiftLeft<23>(hn::Max(hn::Add(n, hn::Set(di, 127)), hn::Set(di, 1)));
-  return hn::IfThenZeroElse(denormal, hn::Mul(p, hn::BitCast(d, exponent)));
-}
-
-// 1 / x for x in [1, 2], within 2 ulp: vector divisions take many cycles. The estimate has 8 bits
-// at least, each step of Newton's doubles them.
+// 1 / x for x in [1, 2], within 2 ulp: vector divisions take many cycles.
 template <class D, class V>
 HWY_INLINE V tile_reciprocal_of_1_to_2(D d, V x) {
   V y = hn::ApproximateReciprocal(x);
-  for (int i = 0; i < 2; ++i) y = hn::MulAdd(y, hn::NegMulAdd(x, y, hn::Set(d, 1.0f)), y);
+  for (int i = 0; i < kReciprocalSteps; ++i)
+    y = hn::MulAdd(y, hn::NegMulAdd(x, y, hn::Set(d, 1.0f)), y);
   return y;
 }
 
@@ -83,7 +131,7 @@ HWY_INLINE V tile_reciprocal_of_1_to_2(D d, V x) {
 template <class D, class V>
 HWY_INLINE V tile_sigmoid(D d, V x) {
   const V one = hn::Set(d, 1.0f);
-  const V e = tile_exp_below_zero(d, hn::Neg(hn::Abs(x)));
+  const V e = tile_exp_below_zero(d, hn::Or(x, hn::SignBit(d)));
   const V numerator = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one);
   return hn::Mul(numerator, tile_reciprocal_of_1_to_2(d, hn::Add(one, e)));
 }

@@ -64,6 +64,7 @@ void run_unary(float* dst, const float* a, const float*, const float*, std::size
   const std::size_t lanes = hn::Lanes(d);
   const Operand<kSplatX> x(d, a);
   std::size_t i = 0;
+#pragma GCC unroll 4
   for (; i + lanes <= n; i += lanes) hn::StoreU(Op::apply(d, x.load(d, i)), d, dst + i);
   if (i < n) store_tail(d, Op::apply(d, x.tail(d, i, n - i)), dst + i, n - i);
 }
@@ -75,6 +76,7 @@ void run_binary(float* dst, const float* a, const float* b, const float*, std::s
   const Operand<kSplatX> x(d, a);
   const Operand<kSplatY> y(d, b);
   std::size_t i = 0;
+#pragma GCC unroll 4
   for (; i + lanes <= n; i += lanes) {
     hn::StoreU(Op::apply(d, x.load(d, i), y.load(d, i)), d, dst + i);
   }
@@ -111,6 +113,7 @@ void run_ternary(float* dst, const float* a, const float* b, const float* c, std
   const Operand<kSplatY> y(d, b);
   const Operand<kSplatZ> z(d, c);
   std::size_t i = 0;
+#pragma GCC unroll 4
   for (; i + lanes <= n; i += lanes) {
     hn::StoreU(Op::apply(d, x.load(d, i), y.load(d, i), z.load(d, i)), d, dst + i);
   }
@@ -402,6 +405,10 @@ void repeat(float* dst, const float* src, std::size_t rows, std::size_t cols) {
     run_unary<Copy>(dst + r * cols, src, nullptr, nullptr, cols);
 }
 
+void copy(float* dst, const float* src, std::size_t n) {
+  run_unary<Copy>(dst, src, nullptr, nullptr, n);
+}
+
 // The first row, by 32-bit vectors where its positions fit into them, then copies of it.
 void iota(float* dst, std::int64_t first, std::size_t rows, std::size_t cols) {
   if (rows == 0) return;
@@ -429,6 +436,7 @@ const RowFns& find_row_fns() {
       .column_sum = column_sum,
       .expand = expand,
       .repeat = repeat,
+      .copy = copy,
       .iota = iota,
   };
   return kFns;

@@ -109,6 +109,9 @@ class Runner {
         }
         break;
       }
+      case Kind::reverse:
+        reverse(at(step.dst), at(step.a), rows * cols);
+        break;
       case Kind::load_points: {
         const TileBase& base = program_.bases[size(step.index)];
         for (std::int64_t r = 0; r < rows; ++r) {
@@ -136,6 +139,15 @@ class Runner {
         sum_columns(program_.sums[size(step.index)], sum_targets_[size(step.index)], at(step.a),
                     row, rows, col, cols);
         break;
+    }
+  }
+
+  void reverse(float* to, const float* from, std::int64_t n) const {
+    const std::int64_t block = program_.reversed, row = program_.reversed_row;
+    for (std::int64_t first = 0; first < n; first += block) {
+      for (std::int64_t k = 0; k < block; k += row) {
+        row_fns_.copy(to + first + k, from + first + block - row - k, size(row));
+      }
     }
   }
 

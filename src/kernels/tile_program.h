@@ -24,6 +24,7 @@ struct TileStep {
     once,         // fn over one element
     row_op,       // row_fn over the tile
     load_rows,    // dst: the rows of base `index`, which lie apart
+    reverse,      // dst: each `reversed` floats of a in the order of their rows turned around
     load_points,  // dst[r]: the element of base `index` at row r
     iota_cols,    // dst: the column
     iota_rows,    // dst[r]: the position along the axis iotas[index]
@@ -81,8 +82,9 @@ struct TileSum {
 
 struct TileProgram {
   std::int64_t rows = 1, cols = 1;
-  std::int64_t tile_rows = 1, chunk = 1;  // largest tile; tile_rows is 1 if chunk < cols
-  std::int64_t block_rows = 0;            // tiles do not cross multiples of this; 0: no such limit
+  std::int64_t tile_rows = 1, chunk = 1;        // largest tile; tile_rows is 1 if chunk < cols
+  std::int64_t reversed = 0, reversed_row = 0;  // floats that are reversed by rows of so many
+  std::int64_t block_rows = 0;  // tiles do not cross multiples of this; 0: no such limit
   std::vector<TileBase> bases;
   std::vector<float> constants;
   std::vector<TileStep> prologue;  // once per run and thread, on tiles of full size

@@ -62,6 +62,18 @@ TileLevel level_of(const TileSpace& space, AxisMask axes, bool reduced) {
   return axes != 0 || reduced ? TileLevel::row : TileLevel::uniform;
 }
 
+void find_reversed(const FusedSpec& spec, TileSpace& space) {
+  const auto reverses = [](const auto& instr) { return instr.op == TileOp::reverse; };
+  if (std::ranges::none_of(spec.instrs, reverses)) return;
+  const std::size_t rank = spec.space.size();
+  MIXFLOW_CHECK(rank >= 2, "reverse in a space of less than two axes");
+  space.reversed_row = spec.space[rank - 1];
+  space.reversed = spec.space[rank - 2] * space.reversed_row;
+  MIXFLOW_CHECK(
+      space.reversed > 0 && space.reversed <= kMostReversed && space.cols % space.reversed == 0,
+      "reverse along an axis that values tell from the last");
+}
+
 // A sum over the columns alone is a row reduction and the store of its result.
 void find_row_sums(TileSpace& space) {
   if (space.rows == 1) return;
@@ -95,6 +107,7 @@ void find_values(TileSpace& space) {
       value.axes &= space.outer();
       ++value.stage;
     }
+    if (instr.op == TileOp::reverse) value.axes = space.all();
     value.level = level_of(space, value.axes, reduced);
     space.values.push_back(value);
   }
@@ -196,6 +209,7 @@ TileSpace make_tile_space(const FusedSpec& spec) {
     const bool whole = output.axes == space.all() || space.rows * space.cols == 1;
     if (output.sum && whole) output = {.value = output.value, .axes = space.all()};
   }
+  find_reversed(spec, space);
   find_row_sums(space);
   find_values(space);
   find_needed(space);

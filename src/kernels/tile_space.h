@@ -23,6 +23,8 @@ struct TileSpace {
   std::vector<std::int64_t>
       sizes;  // merged axes; the last is the columns, the others make the rows
   std::int64_t rows = 1, cols = 1;
+  // Floats that reverse turns around, by rows of `reversed_row`; columns are a multiple. 0: none.
+  std::int64_t reversed = 0, reversed_row = 0;
   // The spec's, with merged axes; sums over the columns alone are row reductions here.
   std::vector<FusedSpec::Operand> operands;
   std::vector<FusedSpec::Instr> instrs;

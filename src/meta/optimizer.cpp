@@ -28,9 +28,16 @@ Id one_minus_power(Builder& b, Id beta, Id t) {
   return b.add(b.sub(1.0, beta), b.mul(beta, before));
 }
 
+// The mean of squares after a gradient.
+Id next_mean_square(Builder& b, const OptimizerConfig& config, Id beta2, Id v, Id g) {
+  const Id next = moving_average(b, beta2, v, b.square(g));
+  return config.stop_denominator ? b.stop_gradient(next) : next;
+}
+
 // sqrt(x + eps_root) + eps
 Id denominator(Builder& b, const OptimizerConfig& config, Id x) {
-  return b.add(b.sqrt(b.add(x, config.eps_root)), config.eps);
+  const Id root = b.add(b.sqrt(b.add(x, config.eps_root)), config.eps);
+  return config.stop_denominator ? b.stop_gradient(root) : root;
 }
 
 }  // namespace
@@ -95,7 +102,7 @@ Updated update(Builder& b, const OptimizerConfig& config, Id g, Id theta,
     case OptimizerKind::adam:
     case OptimizerKind::adamw: {
       const Id m = moving_average(b, args.beta1, opt_state[0], g);
-      const Id v = moving_average(b, args.beta2, opt_state[1], b.square(g));
+      const Id v = next_mean_square(b, config, args.beta2, opt_state[1], g);
       const Id root = denominator(b, config, b.mul(args.unbias2, v));
       // Scalars first: lr / (1 - beta1^t) is one product for the whole tensor where both are
       // scalars.
@@ -106,7 +113,7 @@ Updated update(Builder& b, const OptimizerConfig& config, Id g, Id theta,
       return {b.sub(theta, step), {m, v}};
     }
     case OptimizerKind::rmsprop: {
-      const Id v = moving_average(b, args.beta2, opt_state[0], b.square(g));
+      const Id v = next_mean_square(b, config, args.beta2, opt_state[0], g);
       return {b.sub(theta, b.div(b.mul(args.lr, g), denominator(b, config, v))), {v}};
     }
   }

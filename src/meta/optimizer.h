@@ -11,6 +11,9 @@
 //   adamw     adam with theta <- theta - lr (.. + weight_decay theta)
 //   rmsprop   v <- beta2 v + (1 - beta2) g^2;  theta <- theta - lr g / (sqrt(v + eps_root) + eps)
 //
+// With stop_denominator the denominators of the last three are constants for derivatives, in the
+// step itself and in all later ones: v has no derivative, nor has beta2.
+//
 // The gradient is an argument: that is what separates the cheap elementwise half of a step's
 // derivative from its second-order half (Kemaev et al. 2025, section 3).
 #pragma once

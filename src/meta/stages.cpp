@@ -414,7 +414,7 @@ Stage StageBuilder::state_eval() const {
 // elsewhere), and the gradient of V. The first of these steps has the derivative with respect to
 // eta only, unless its theta is a meta-parameter. Of a model that keeps everything and computes
 // nothing by blocks: what blocks recompute is no work of the model, the keys that they skip count
-// as read.
+// as read. Steps that keep what their gradients computed have less to do than this.
 std::int64_t StageBuilder::model_flop() const {
   Config kept = config_;
   kept.gradient.remat.block = false;

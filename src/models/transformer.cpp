@@ -53,8 +53,8 @@ Id rms_norm(Builder& b, Id h, Id gain) {
   return b.mul(b.mul(h, by_row), gain);
 }
 
-// Cosines and signed sines [S, K] by which rotary positions turn a head: turned(x) = x cosines +
-// swapped(x) sines, where `swapped` exchanges the halves of a head.
+// Cosines and signed sines [S, 2, K/2] by which rotary positions turn a head: turned(x) = x cosines
+// + swapped(x) sines, where `swapped` exchanges the halves of a head.
 struct Rotary {
   Id cosines, sines;
 };
@@ -68,23 +68,31 @@ Rotary rotary(Builder& b, DType dtype, std::int64_t S, std::int64_t K) {
   const Id cosine = b.cos(angle), sine = b.sin(angle);
   const Ids cosines{cosine, cosine};
   const Ids sines{b.neg(sine), sine};
-  return {b.concat(cosines, 1), b.concat(sines, 1)};
+  const Shape halves{S, 2, half};
+  return {b.reshape(b.concat(cosines, 1), halves), b.reshape(b.concat(sines, 1), halves)};
 }
 
-// x [B, H, S, K]
+// Queries are scaled by 1 / sqrt(K) on the way.
+struct Positions {
+  Rotary queries, keys;
+};
+
+Positions positions_of(Builder& b, DType dtype, std::int64_t S, std::int64_t K) {
+  const Rotary keys = rotary(b, dtype, S, K);
+  const double scale = 1 / std::sqrt(static_cast<double>(K));
+  return {{b.mul(keys.cosines, scale), b.mul(keys.sines, scale)}, keys};
+}
+
+// x [B, H, S, 2, K/2]
 Id turned(Builder& b, Id x, const Rotary& by) {
-  const Shape shape = b.shape(x);
-  Shape halves(shape.begin(), shape.end() - 1);
-  halves.insert(halves.end(), {2, shape.back() / 2});
-  const auto axis = static_cast<std::int64_t>(halves.size()) - 2;
-  const Id swapped = b.reshape(b.reverse(b.reshape(x, halves), {axis}), shape);
-  return b.add(b.mul(x, by.cosines), b.mul(swapped, by.sines));
+  return b.add(b.mul(x, by.cosines), b.mul(b.reverse(x, {3}), by.sines));
 }
 
-// [B, S, H K] -> [B, H, S, K]
+// [B, S, H K] -> [B, H, S, 2, K/2]
 Id split_heads(Builder& b, Id x, const TransformerModel& m) {
   const Shape shape = b.shape(x);
-  return b.transpose(b.reshape(x, {shape[0], shape[1], m.heads, m.kv_size}), {0, 2, 1, 3});
+  const Id halves = b.reshape(x, {shape[0], shape[1], m.heads, 2, m.kv_size / 2});
+  return b.transpose(halves, {0, 2, 1, 3, 4});
 }
 
 // Softmax of q k^T times v: q [.., rows, K], k and v [.., keys, K]. `first`: the position of the
@@ -137,17 +145,18 @@ GraphPtr head_graph(DType dtype, std::int64_t S, std::int64_t K, std::int64_t ro
   return b.finish({parts.size() == 1 ? parts[0] : b.concat(parts, 0)});
 }
 
-Id attention(Builder& b, Id a, std::span<const Id> block, const Rotary& positions,
+Id attention(Builder& b, Id a, std::span<const Id> block, const Positions& positions,
              const TransformerModel& m, bool causal, std::int64_t rows) {
   const Shape shape = b.shape(a);
   const std::int64_t B = shape[0], S = shape[1], K = m.kv_size;
   const auto heads = [&](Tensor weight) { return split_heads(b, b.dot(a, block[weight]), m); };
-  const Id q = b.mul(turned(b, heads(wq), positions), 1 / std::sqrt(static_cast<double>(K)));
-  const Id k = turned(b, heads(wk), positions);
+  const Id q = turned(b, heads(wq), positions.queries);
+  const Id k = turned(b, heads(wk), positions.keys);
   const Id v = heads(wv);
   Id mixed;
   if (rows >= S) {
-    mixed = attend(b, q, k, v, causal ? b.full(0, b.dtype(q)) : kNone);
+    const auto whole = [&](Id x) { return b.reshape(x, {B, m.heads, S, K}); };
+    mixed = attend(b, whole(q), whole(k), whole(v), causal ? b.full(0, b.dtype(q)) : kNone);
   } else {
     const std::int64_t n = B * m.heads;
     const Ids each{b.reshape(q, {n, S, K}), b.reshape(k, {n, S, K}), b.reshape(v, {n, S, K})};
@@ -206,13 +215,18 @@ struct Layout {
   Policy policy;  // of blocks and of what is in them
 };
 
-// (cosines, sines | h | the block's tensors) -> h
+// (cosines, sines of queries, of keys | h | the block's tensors) -> h
 GraphPtr block_graph(const TransformerModel& m, DType dtype, const Shape& h_shape,
                      const Layout& layout) {
   Builder b;
   const std::vector<Parameter> parameters = shared_parameters(m);
-  const Rotary positions{b.input({dtype, {h_shape[1], m.kv_size}}, "cosines"),
-                         b.input({dtype, {h_shape[1], m.kv_size}}, "sines")};
+  const auto rotary_input = [&]() -> Rotary {
+    const Type type{dtype, {h_shape[1], 2, m.kv_size / 2}};
+    const Id cosines = b.input(type, "cosines");
+    return {cosines, b.input(type, "sines")};
+  };
+  const Rotary queries = rotary_input();
+  const Positions positions{queries, rotary_input()};
   Id h = b.input({dtype, h_shape}, "h");
   Ids block(kTensors, kNone);
   for (std::size_t i = norm1; i <= w2; ++i) {
@@ -270,8 +284,8 @@ Id hidden(Builder& b, std::span<const Id> theta, Id tokens, const TransformerMod
   const Shape shape = b.shape(h);
   {
     Builder::Scope scope(b, "blocks");
-    const Rotary positions = rotary(b, dtype, shape[1], m.kv_size);
-    const Ids consts{positions.cosines, positions.sines};
+    const auto [queries, keys] = positions_of(b, dtype, shape[1], m.kv_size);
+    const Ids consts{queries.cosines, queries.sines, keys.cosines, keys.sines};
     const Ids carry{h};
     const Layout layout{
         .causal = causal,

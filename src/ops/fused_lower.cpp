@@ -80,6 +80,7 @@ class SpecBuilder {
       if (!is_free(node) && !is_reduction(node) && axes_of(node.out[0]) == kUnknown)
         return std::nullopt;
     }
+    if (!keeps_reversed_together()) return std::nullopt;
     number_values();
     return std::move(spec_);
   }
@@ -262,8 +263,10 @@ class SpecBuilder {
         break;
       }
       default: {
+        if (node.op->tile == TileOp::reverse && !is_fusable_reverse(graph_, node)) return -1;
         const bool computable = axes == all() || axes == outer() || axes == 0;
         if (!computable || axes_of(id) != axes) return -1;
+        if (node.op->tile == TileOp::reverse && axes != all()) return -1;
         std::int32_t* const to[] = {&instr.a, &instr.b, &instr.c};
         if (node.in.size() > 3) return -1;
         for (std::size_t k = 0; k < node.in.size(); ++k) {
@@ -275,6 +278,21 @@ class SpecBuilder {
     values_.push_back({false, static_cast<int>(spec_.instrs.size())});
     spec_.instrs.push_back(instr);
     return static_cast<int>(values_.size()) - 1;
+  }
+
+  // Nothing tells the last two axes apart where something is reversed along the first of them.
+  bool keeps_reversed_together() const {
+    const auto any = [&](auto&& is) { return std::ranges::any_of(spec_.instrs, is); };
+    if (!any([](const auto& instr) { return instr.op == TileOp::reverse; })) return true;
+    const std::size_t rank = spec_.space.size();
+    const AxisMask two = all() & ~(all() >> 2);
+    const auto together = [&](AxisMask axes) { return (axes & two) == 0 || (axes & two) == two; };
+    return std::ranges::all_of(spec_.operands, together, &FusedSpec::Operand::axes) &&
+           std::ranges::all_of(spec_.outputs, together, &FusedSpec::Output::axes) &&
+           !any([&](const auto& instr) {
+             return instr.op == TileOp::sum || instr.op == TileOp::max_reduce ||
+                    (instr.op == TileOp::iota && index(instr.axis) + 2 >= rank);
+           });
   }
 
   void number_values() {
@@ -356,6 +374,14 @@ FusedSpec spec_of_body(const Graph& body) {
 }
 
 }  // namespace
+
+bool is_fusable_reverse(const Graph& graph, const Node& node) {
+  const Type& type = graph.type(node.out[0]);
+  if (node.op->tile != TileOp::reverse || type.rank() < 2) return false;
+  const std::size_t rank = type.shape.size();
+  const std::int64_t together = type.shape[rank - 2] * type.shape[rank - 1];
+  return node.attrs.axes == Shape{type.rank() - 2} && together > 0 && together <= kMostReversed;
+}
 
 std::optional<FusedSpec> fused_spec(const Graph& graph, NodeIndices nodes,
                                     std::span<const Id> inputs, std::span<const Id> outputs) {

@@ -13,6 +13,9 @@
 
 namespace mixflow {
 
+// Whether a kernel can do a reversal: along the last but one axis, of few elements at a time.
+bool is_fusable_reverse(const Graph& graph, const Node& node);
+
 // Whether a kernel can compute `nodes` of `graph` (in topological order) in one go, and how: the
 // space is the largest of their shapes, and every value depends on all of its axes, on all but the
 // last (after a reduction over the last axis), or on none. A sum over other neighbouring axes must

@@ -237,6 +237,7 @@ constinit const OpDef k_reverse = {
     .lower = lower_reverse,
     .cost = rules::copy_cost,
     .free = true,
+    .tile = TileOp::reverse,
     .samples =
         [] {
           std::vector<Sample> samples;

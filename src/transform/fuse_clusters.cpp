@@ -49,6 +49,7 @@ void Clusters::classify() {
       kind = free ? NodeKind::free : NodeKind::fusable;
       if (is_reduction(n) && !is_fusable_reduction(n, graph_.type(n.in[0]).rank()))
         kind = NodeKind::alone;
+      if (tile == TileOp::reverse && !is_fusable_reverse(graph_, n)) kind = NodeKind::alone;
     }
     kinds_.push_back(kind);
   }

@@ -155,7 +155,7 @@ class Grouping {
     const TileOp tile = c_.node(n).op->tile;
     const bool free = tile == TileOp::full || tile == TileOp::iota || tile == TileOp::broadcast;
     return c_.kind(n) == NodeKind::alone && tile != TileOp::none && !free &&
-           !is_reduction(c_.node(n));
+           tile != TileOp::reverse && !is_reduction(c_.node(n));
   }
 
   FusePlan finish() {

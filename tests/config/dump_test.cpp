@@ -58,7 +58,7 @@ TEST_CASE("configurations far from the defaults survive the round trip") {
       "data: {kind: random_tokens, sequence: 8, batch: 2}\n"
       "model: {kind: transformer, vocab: 11, d_model: 4, ffw: 4, heads: 1, kv_size: 2, layers: "
       "1}\n" +
-          learn +
+          learn + "inner: {optimizer: {kind: adamw, stop_denominator: true}}\n" +
           "gradient: {preset: balanced, remat: {policy: {second_order: all, reuse: true}}}\n",
   };
   for (const std::string& text : texts) check_round_trip(parse_config(text, "c.yaml"));

@@ -188,6 +188,7 @@ TEST_CASE(
       "are mostly rounding where inner gradients are near 0; raise it, to 1e-6, say, until mixflow "
       "check passes");
   CHECK(parse_config(text + ", eps_root: 1e-6}}\n", "c.yaml").warnings.empty());
+  CHECK(parse_config(text + ", stop_denominator: true}}\n", "c.yaml").warnings == config.warnings);
   CHECK(parse_config(text + "}}\ngradient: {mode: first_order}\n", "c.yaml").warnings.empty());
   CHECK(parse_config(kLeast + "precision: bf16\n", "c.yaml").warnings.empty());
 }

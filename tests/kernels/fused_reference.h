@@ -128,6 +128,11 @@ inline std::vector<Doubles> naive_fused(const FusedSpec& spec, const std::vector
           r = is_sum ? r + at(instr.a, row + c) : std::fmax(r, at(instr.a, row + c));
         for (std::size_t c = 0; c < cols; ++c) v[row + c] = r;
       }
+    } else if (instr.op == TileOp::reverse) {
+      const auto row = static_cast<std::size_t>(spec.space.back());
+      const std::size_t block = row * static_cast<std::size_t>(spec.space[spec.space.size() - 2]);
+      for (std::size_t p = 0; p < n; ++p)
+        v[p] = at(instr.a, p - p % block + (block - row - p % block / row * row) + p % row);
     } else if (instr.op != TileOp::full) {
       for (std::size_t p = 0; p < n; ++p)
         v[p] = apply(instr.op, at(instr.a, p), at(instr.b, p), at(instr.c, p));

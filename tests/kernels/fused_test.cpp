@@ -221,6 +221,54 @@ TEST_CASE("outputs over the inputs of other outputs are stored only when all of 
   }
 }
 
+// (x, table [.., s, m, w]) -> (x * table + reverse(x) * tanh(reverse(table)), reverse of that, its
+// sum over the first axis).
+FusedSpec turned(std::vector<std::int64_t> space) {
+  FusedSpec spec{.space = std::move(space), .num_inputs = 2};
+  const AxisMask all = all_axes(spec);
+  spec.operands = {{0, all}, {1, all & ~AxisMask{1}}};
+  spec.instrs = {{.op = TileOp::mul, .a = 0, .b = 1}, {.op = TileOp::reverse, .a = 0},
+                 {.op = TileOp::reverse, .a = 1},     {.op = TileOp::tanh, .a = 4},
+                 {.op = TileOp::mul, .a = 3, .b = 5}, {.op = TileOp::add, .a = 2, .b = 6},
+                 {.op = TileOp::reverse, .a = 7}};
+  spec.outputs = {{7, all}, {8, all}, {7, all & ~AxisMask{1}, true}};
+  return spec;
+}
+
+TEST_CASE("reversals inside tiles, in place too, on one thread and on several") {
+  const std::vector<std::int64_t> spaces[] = {{3, 2, 5},       {2, 7, 2, 32},   {3, 40, 2, 24},
+                                              {4, 100, 3, 17}, {2, 60, 16, 32}, {5, 3, 1, 7},
+                                              {70, 50, 4, 8},  {2, 3, 9, 1}};
+  std::mt19937 random(8);
+  for (const std::vector<std::int64_t>& space : spaces) {
+    CAPTURE(space.size());
+    CAPTURE(space.back());
+    FusedSpec spec = turned(space);
+    std::vector<Doubles> inputs;
+    for (const auto& operand : spec.operands) {
+      inputs.emplace_back(static_cast<std::size_t>(elements_over(spec, operand.axes)));
+      for (double& x : inputs.back())
+        x = static_cast<double>(std::uniform_real_distribution<float>(-1, 1)(random));
+    }
+    const Run plain = run(spec, inputs);
+    CHECK(plain.intact);
+    CHECK(worst_error(spec, inputs, plain) < 1e-5);
+    REQUIRE((fused_in_place(spec)[0] & 1u) == 1);
+    REQUIRE((fused_in_place(spec)[1] & 1u) == 1);
+    for (const std::vector<int>& over : {std::vector<int>{0, -1, -1}, {-1, 0, -1}}) {
+      const Run result = run(spec, inputs, -1, over);
+      CHECK(same_bits(result.outputs[0], plain.outputs[0]));
+      CHECK(same_bits(result.outputs[1], plain.outputs[1]));
+    }
+    CHECK(run(spec, inputs, 0).intact);
+    spec.threads = 3;
+    const Run many = run(spec, inputs);
+    CHECK(many.intact);
+    CHECK(same_bits(many.outputs[0], plain.outputs[0]));
+    CHECK(same_bits(many.outputs[1], plain.outputs[1]));
+  }
+}
+
 // (x [n,d]) -> softmax over rows, the columns' sums of x, the sum of everything.
 FusedSpec softmax_and_sums(std::int64_t n, std::int64_t d) {
   FusedSpec spec{.space = {n, d}, .num_inputs = 1};

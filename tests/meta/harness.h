@@ -182,6 +182,8 @@ inline std::vector<MetaParameter> all_parameters(OptimizerKind optimizer, Granul
   return parameters;
 }
 
+inline constexpr OptimizerKind kAdaptive[] = {OptimizerKind::adam, OptimizerKind::adamw,
+                                              OptimizerKind::rmsprop};
 inline constexpr OptimizerKind kOptimizers[] = {OptimizerKind::sgd,      OptimizerKind::momentum,
                                                 OptimizerKind::nesterov, OptimizerKind::adam,
                                                 OptimizerKind::adamw,    OptimizerKind::rmsprop};

@@ -118,6 +118,69 @@ TEST_CASE("a window differentiates its last steps only, from where the first one
   }
 }
 
+Problem stopped_problem(OptimizerKind optimizer, Granularity granularity) {
+  Problem problem = linear_problem(optimizer, granularity);
+  problem.config.inner.optimizer.stop_denominator = true;
+  std::erase_if(problem.config.meta.parameters,
+                [](const MetaParameter& p) { return p.kind == MetaKind::beta2; });
+  return problem;
+}
+
+TEST_CASE("with a stopped denominator the meta-gradient is that of a run whose denominators stay") {
+  for (const OptimizerKind optimizer : kAdaptive) {
+    for (const Granularity granularity : kGranularities) {
+      CAPTURE(name_of(optimizer));
+      CAPTURE(name_of(granularity));
+      Problem problem = stopped_problem(optimizer, granularity);
+      problem.shapes.same_batch = granularity != Granularity::per_tensor;
+      const Named inputs = inputs_of(problem);
+      const PlainProblem plain(problem.config, problem.shapes);
+      const Tensor64 denominators = plain.run(inputs).denominators;
+      const Tensor64 expected = finite_difference(
+          [&](const Named& at) {
+            return mean(plain.run(at, inputs, 0, 3, &denominators).outer_loss);
+          },
+          inputs);
+      const Named mixed = meta_gradient(problem, inputs);
+      problem.config.gradient.mode = Mode::reverse;
+      const Named reverse = meta_gradient(problem, inputs);
+      CHECK(relative_difference(flat_meta_grad(mixed), expected) < 1e-6);
+      CHECK(relative_difference(flat_meta_grad(mixed), flat_meta_grad(reverse)) < 1e-10);
+      // The run itself is the same, and its true derivative another.
+      problem.config.inner.optimizer.stop_denominator = false;
+      const Named moving = meta_gradient(problem, inputs);
+      CHECK(moving.at("outer_loss") == mixed.at("outer_loss"));
+      CHECK(moving.at("theta_T.layers.0.bias") == mixed.at("theta_T.layers.0.bias"));
+      CHECK(relative_difference(flat_meta_grad(mixed), flat_meta_grad(moving)) > 1e-2);
+    }
+  }
+}
+
+TEST_CASE("a stopped denominator goes with a window, and changes nothing at first order") {
+  for (const OptimizerKind optimizer : kAdaptive) {
+    CAPTURE(name_of(optimizer));
+    Problem problem = stopped_problem(optimizer, Granularity::per_step);
+    problem.config.inner.steps = 4;
+    problem.config.inner.window = 2;
+    const Named inputs = inputs_of(problem);
+    const PlainProblem plain(problem.config, problem.shapes);
+    const Tensor64 denominators = plain.run(inputs).denominators;
+    const Tensor64 expected = finite_difference(
+        [&](const Named& at) {
+          return mean(plain.run(at, inputs, 2, 4, &denominators).outer_loss);
+        },
+        inputs);
+    CHECK(relative_difference(flat_meta_grad(meta_gradient(problem, inputs)), expected) < 1e-6);
+    problem.config.inner.window = 0;
+    problem.config.gradient.mode = Mode::first_order;
+    std::erase_if(problem.config.meta.parameters,
+                  [](const MetaParameter& p) { return p.kind == MetaKind::l2; });
+    const Tensor64 stopped = flat_meta_grad(meta_gradient(problem, inputs));
+    problem.config.inner.optimizer.stop_denominator = false;
+    CHECK(relative_difference(flat_meta_grad(meta_gradient(problem, inputs)), stopped) < 1e-13);
+  }
+}
+
 TEST_CASE("a window as long as the unroll, or longer, changes nothing") {
   Problem problem = linear_problem(OptimizerKind::adam, Granularity::per_tensor);
   const Named inputs = inputs_of(problem);

@@ -142,6 +142,43 @@ TEST_CASE("an optimiser has the hyper-parameters of its formula and no others") 
   CHECK_FALSE(has_hyper(OptimizerKind::adam, MetaKind::weight_decay));
 }
 
+TEST_CASE("with a stopped denominator g acts through the mean alone, v and beta2 not at all") {
+  for (const OptimizerKind kind : kAdaptive) {
+    CAPTURE(name_of(kind));
+    const OptimizerConfig config{.kind = kind, .eps_root = 1e-4, .stop_denominator = true};
+    Builder b;
+    const Type weights{DType::f64, {1}};
+    const Id g = b.input(weights), theta = b.input(weights);
+    Ids state;
+    for (std::size_t k = 0; k < opt_state_names(kind).size(); ++k)
+      state.push_back(b.input(weights));
+    UpdateArgs args;
+    for (Id* hyper : {&args.lr, &args.beta1, &args.beta2}) *hyper = b.input({DType::f64, {}});
+    args.weight_decay = b.full(0.05, DType::f64);
+    const Id t = b.input({DType::f64, {}});
+    args.unbias1 = unbias(b, args.beta1, t);
+    args.unbias2 = unbias(b, args.beta2, t);
+    const Updated next = update(b, config, g, theta, state, args);
+    const Id one = b.full_like(next.theta, 1);
+    const Ids bars = pullback(b, Ids{next.theta, next.opt_state.back()}, Ids{one, one},
+                              Ids{g, state.back(), args.beta2});
+    CHECK(bars[1] == kNone);
+    CHECK(bars[2] == kNone);
+    const GraphPtr graph = b.finish({bars[0]});
+    const double lr = 0.3, beta1 = 0.7, beta2 = 0.9, old_v = 0.2, at = 0.4;
+    std::vector<Tensor64> inputs(1 + 1 + state.size(), Tensor64{0.1});
+    inputs[0] = {at};
+    inputs.back() = {old_v};
+    for (const double x : {lr, beta1, beta2, 2.0}) inputs.push_back({x});
+    const double v = beta2 * old_v + (1 - beta2) * at * at;
+    const bool adam = kind != OptimizerKind::rmsprop;
+    const double mean_slope = adam ? (1 - beta1) / (1 - beta1 * beta1) : 1;
+    const double root = std::sqrt((adam ? v / (1 - beta2 * beta2) : v) + config.eps_root);
+    CHECK(evaluate(*graph, inputs)[0][0] ==
+          doctest::Approx(-lr * mean_slope / (root + config.eps)).epsilon(1e-12));
+  }
+}
+
 TEST_CASE("without weight decay adamw is adam, node by node") {
   Builder b;
   const Type weights{DType::f64, {kWeights}};

@@ -4,21 +4,25 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
 #include <string>
 
 #include "harness.h"
 
 namespace mixflow {
 
-// One weight tensor's update, element by element; `t` counts from 1.
+// One weight tensor's update, element by element; `t` counts from 1. `frozen`: a denominator
+// instead of the one that the state gives.
 struct PlainHyper {
   double lr = 0, momentum = 0, beta1 = 0, beta2 = 0, weight_decay = 0;
 };
 struct PlainState {
   double m = 0, v = 0;
+  double denominator = 0;  // of the last step
 };
 inline double plain_update(const OptimizerConfig& config, const PlainHyper& hyper, double g,
-                           double theta, PlainState& state, int t) {
+                           double theta, PlainState& state, int t,
+                           std::optional<double> frozen = std::nullopt) {
   switch (config.kind) {
     case OptimizerKind::sgd:
       return theta - hyper.lr * g;
@@ -35,11 +39,13 @@ inline double plain_update(const OptimizerConfig& config, const PlainHyper& hype
       const double m_hat = state.m / (1 - std::pow(hyper.beta1, t));
       const double v_hat = state.v / (1 - std::pow(hyper.beta2, t));
       const double decay = config.kind == OptimizerKind::adamw ? hyper.weight_decay * theta : 0;
-      return theta - hyper.lr * (m_hat / (std::sqrt(v_hat + config.eps_root) + config.eps) + decay);
+      state.denominator = frozen.value_or(std::sqrt(v_hat + config.eps_root) + config.eps);
+      return theta - hyper.lr * (m_hat / state.denominator + decay);
     }
     case OptimizerKind::rmsprop:
       state.v = hyper.beta2 * state.v + (1 - hyper.beta2) * g * g;
-      return theta - hyper.lr * g / (std::sqrt(state.v + config.eps_root) + config.eps);
+      state.denominator = frozen.value_or(std::sqrt(state.v + config.eps_root) + config.eps);
+      return theta - hyper.lr * g / state.denominator;
   }
   return NAN;
 }
@@ -50,6 +56,7 @@ struct PlainRun {
   Tensor64 theta_T;       // [N, features + 1], the bias last
   Tensor64 outer_grad;    // [N, features + 1]: dV / dtheta_T
   Tensor64 lr_direction;  // [N]: sum over steps of <g_t, dV/dtheta_T>
+  Tensor64 denominators;  // [N, T, features + 1]
 };
 
 class PlainProblem {
@@ -58,11 +65,12 @@ class PlainProblem {
       : config_(config), shapes_(shapes), size_(static_cast<std::size_t>(shapes.features) + 1) {}
 
   // `steps` steps per task, the first `frozen` of them (and theta_0, if there are any) under the
-  // eta of `before`.
-  PlainRun run(const Named& inputs, const Named& before, int frozen, int steps) const {
+  // eta of `before`; with `denominators`, those of another run instead of its own.
+  PlainRun run(const Named& inputs, const Named& before, int frozen, int steps,
+               const Tensor64* denominators = nullptr) const {
     PlainRun result;
     for (std::int64_t n = 0; n < config_.meta.batch; ++n) {
-      task(inputs, before, frozen, steps, static_cast<std::size_t>(n), result);
+      task(inputs, before, frozen, steps, static_cast<std::size_t>(n), denominators, result);
     }
     return result;
   }
@@ -132,7 +140,7 @@ class PlainProblem {
   }
 
   void task(const Named& inputs, const Named& before, int frozen, int steps, std::size_t n,
-            PlainRun& result) const {
+            const Tensor64* denominators, PlainRun& result) const {
     Tensor64 theta(size_);
     for (std::size_t e = 0; e < size_; ++e) theta[e] = start(frozen > 0 ? before : inputs, e);
     std::vector<PlainState> state(size_);
@@ -152,8 +160,11 @@ class PlainProblem {
       }
       result.inner_loss.push_back(value);
       for (std::size_t e = 0; e < size_; ++e) {
+        std::optional<double> denominator;
+        if (denominators != nullptr) denominator = (*denominators)[result.denominators.size()];
         theta[e] = plain_update(config_.inner.optimizer, hypers(eta, e, step), g[e], theta[e],
-                                state[e], t + 1);
+                                state[e], t + 1, denominator);
+        result.denominators.push_back(state[e].denominator);
         g_sum[e] += g[e];
       }
     }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "ops/builder.h"
 #include "ops/sample_inputs.h"
@@ -170,6 +171,31 @@ TEST_CASE("a row that nothing links to the rest of its cluster is computed over 
       CHECK(result[j][i] == doctest::Approx(expected[j][i]).epsilon(1e-5));
     }
   }
+}
+
+TEST_CASE("a reversal is fused where nothing tells its axis from the last") {
+  const auto lowers = [](Shape axes, Shape shape, bool by_row, bool position) {
+    Builder b;
+    const Id x = b.input({DType::f32, shape});
+    Id y = b.mul(b.reverse(b.tanh(x), std::move(axes)), 0.5);
+    const auto last = static_cast<std::int64_t>(shape.size()) - 1;
+    if (by_row) {
+      const Shape outer(shape.begin(), shape.end() - 1);
+      y = b.mul(y, b.broadcast(b.input({DType::f32, outer}), {last}, shape));
+    }
+    if (position) y = b.add(y, b.iota(DType::f32, shape, static_cast<int>(last)));
+    const GraphPtr body = b.finish({y});
+    std::vector<std::int32_t> nodes(body->nodes.size());
+    std::iota(nodes.begin(), nodes.end(), 0);
+    return fused_spec(*body, nodes, body->inputs, body->outputs).has_value();
+  };
+  CHECK(lowers({1}, {6, 2, 32}, false, false));
+  CHECK(!lowers({2}, {6, 2, 32}, false, false));
+  CHECK(!lowers({0}, {6, 2, 32}, false, false));
+  CHECK(!lowers({0, 1}, {6, 2, 32}, false, false));
+  CHECK(!lowers({1}, {6, 20, 32}, false, false));
+  CHECK(!lowers({1}, {6, 2, 32}, true, false));
+  CHECK(!lowers({1}, {6, 2, 32}, false, true));
 }
 
 TEST_CASE("a value needed over two different axes, or a sum that is used again, is no cluster") {

@@ -67,6 +67,8 @@ TEST_CASE("check compares a transformer's meta-gradient in every mode and remat 
             "reverse, remat.step on, block off, save_inner_grads off",
             "reverse, remat.step off, block on",
             "reverse, remat.step off, block off",
+            "mixed, remat.step on, keep dots and dots, reuse",
+            "reverse, remat.step on, keep dots and dots, reuse",
             "mixed, remat.step on, keep dots and dots, save_inner_grads on",
             "mixed, remat.step on, keep dots and inputs, save_inner_grads on",
             "mixed, remat.step on, keep inputs and dots, save_inner_grads on",
@@ -119,6 +121,28 @@ TEST_CASE("check shows what rounding to bf16 does to each tensor's meta-gradient
   // Without the remedy rounding outweighs the gradient, and the check says so.
   const CheckReport ill = report_of("1e-8");
   CHECK_FALSE(ill.lines.back().ok());
+}
+
+TEST_CASE("with a stopped denominator check compares all but central differences, and says so") {
+  const CheckReport report = check(small_config(
+      {"inner.optimizer={kind: adam, eps_root: 1e-6, stop_denominator: true}", "inner.steps=3"}));
+  CHECK(report.ok());
+  bool reverse = false;
+  for (const CheckLine& line : report.lines) {
+    CHECK(line.what != "mixed, central differences");
+    reverse = reverse || line.what.starts_with("reverse");
+  }
+  CHECK(reverse);
+  REQUIRE(report.left_out.size() == 1);
+  CHECK(report.left_out[0].what == "mixed, central differences");
+  const std::string row =
+      "  --   mixed, central differences: left out, they move the denominators, which "
+      "inner.optimizer.stop_denominator holds constant\n";
+  CHECK(to_text(report).find(row) != std::string::npos);
+  CHECK(to_json(report).find("\"left_out\"") != std::string::npos);
+  const CheckReport whole = check(small_config({"inner.optimizer={kind: adam, eps_root: 1e-6}"}));
+  CHECK(whole.left_out.empty());
+  CHECK(to_json(whole).find("left_out") == std::string::npos);
 }
 
 TEST_CASE("a meta-gradient that is not a number fails the check, whatever the other tensors say") {

@@ -38,7 +38,7 @@ Work work_of(const Body& body) {
 }
 
 // Blocks recompute scores and skip keys: without them a plan has the products of the model.
-const Settings kNoBlocks = {"gradient.remat={step: false, block: false}",
+const Settings kNoBlocks = {"gradient.remat={block: false}",
                             "gradient.blocks={attention: -1, feed_forward: -1, cross_entropy: -1}"};
 
 Config with(const std::string& parameters, Settings settings) {
@@ -57,7 +57,7 @@ Work planned_work(const std::string& parameters, const Settings& settings) {
 
 }  // namespace
 
-TEST_CASE("a plan that keeps everything has the products of the model and no others") {
+TEST_CASE("a plan whose blocks keep everything has the products of the model and no others") {
   for (const std::string& parameters :
        {std::string("{kind: init}"), kRatesPerWeight, kScorer, "{kind: init}, " + kScorer}) {
     for (const std::string inner : {"{steps: 1}", "{steps: 2}", "{steps: 5}",
@@ -72,6 +72,20 @@ TEST_CASE("a plan that keeps everything has the products of the model and no oth
       CHECK(planned_work(built).flop == built.experiment.model_flop);
     }
   }
+}
+
+TEST_CASE("steps that keep what their gradients computed have fewer products than the model") {
+  const auto flop = [](const std::string& remat) {
+    Settings settings = kNoBlocks;
+    settings[0] = "gradient.remat=" + remat;
+    return planned_work("{kind: init}", settings).flop;
+  };
+  const std::int64_t model = flop("{block: false}");
+  const std::int64_t kept = flop("{step: false, block: false}");
+  CHECK(kept < model);
+  CHECK(flop("{policy: {gradients: dots, second_order: dots, reuse: true}}") == kept);
+  // Blocks that keep nothing leave their steps less to keep.
+  CHECK(flop("{policy: {gradients: inputs, second_order: inputs, reuse: true}}") > kept);
 }
 
 TEST_CASE("one step with learned rates has no second-order pass, in any mode and remat choice") {
