@@ -12,6 +12,7 @@
 #include "config/names.h"
 #include "data/source.h"
 #include "meta/experiment.h"
+#include "meta/unroll.h"
 #include "train/baseline.h"
 #include "train/stage_run.h"
 #include "train/threads.h"
@@ -310,11 +311,12 @@ std::vector<GradientConfig> exact_variants(const Config& config) {
   return variants;
 }
 
-bool same_graph(const GradientConfig& a, const GradientConfig& b) {
-  return a.mode == b.mode && a.remat.step == b.remat.step && a.remat.block == b.remat.block &&
-         a.remat.policy == b.remat.policy && a.blocks == b.blocks &&
-         (!a.remat.step || a.remat.policy.reuse ||
-          a.remat.save_inner_grads == b.remat.save_inner_grads);
+bool same_graph(const GradientConfig& a, const GradientConfig& b, bool with_blocks) {
+  if (a.mode != b.mode || step_policy(a.remat) != step_policy(b.remat)) return false;
+  const RematPolicy &in_a = a.remat.policy, &in_b = b.remat.policy;
+  return !with_blocks ||
+         (a.remat.block == b.remat.block && a.blocks == b.blocks &&
+          in_a.gradients == in_b.gradients && in_a.second_order == in_b.second_order);
 }
 
 std::string describe(const GradientConfig& gradient, const GradientConfig& base, bool with_blocks) {
@@ -357,7 +359,7 @@ CheckReport check(const Config& config) {
   const Gradient exact = gradient(mixed, *source, point, DType::f64, threads);
   const std::vector<Port> eta = build_experiment(mixed, *source, DType::f64, {}).eta;
   for (const GradientConfig& variant : exact_variants(config)) {
-    if (same_graph(variant, mixed.gradient)) continue;
+    if (same_graph(variant, mixed.gradient, has_blocks(config))) continue;
     Config other = config;
     other.gradient = variant;
     report.lines.push_back(compare(describe(variant, config.gradient, has_blocks(config)),

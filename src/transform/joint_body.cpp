@@ -114,9 +114,11 @@ JointBody::JointBody(Context& context, const Graph& body, const Mask& active) {
       kept.graph = differentiated_gradient(context, *node.attrs.region, kept.wanted);
       kept.out = b.inline_graph(*kept.graph, args);
     }
+    const std::size_t nodes = b.graph().nodes.size();
     const Ids results = append_node(b, node, args);
     for (std::size_t j = 0; j < results.size(); ++j) map[index(node.out[j])] = results[j];
-    if (!kept.graph) continue;
+    // A grad node that was there already stands in another one's loss, above what is kept.
+    if (!kept.graph || b.graph().nodes.size() == nodes) continue;
     kept.node_out = results;
     gradients_.push_back(std::move(kept));
   }

@@ -56,7 +56,7 @@ Mask without_sums(const Region& region, Mask mask) {
   return mask;
 }
 
-// Steps that keep what they read keep what their gradients compute, too.
+// Loops that keep what their derivative reads keep what their gradients compute, too.
 JointBody joint_body(Context& context, const Region& region, const Mask& active) {
   const bool keeps =
       region.policy.keep == Policy::Keep::dots || region.policy.keep == Policy::Keep::all;

@@ -168,7 +168,8 @@ class Pullback {
         accumulate(input, rule.out[j].loss ? b_.mul(out_bars[0], out[j]) : out[j]);
       }
     }
-    for (std::size_t i = 0; i < thetas && out_bars[0] != kNone; ++i) {
+    if (out_bars[0] == kNone || node.attrs.region->grad_mode == GradMode::first_order) return;
+    for (std::size_t i = 0; i < thetas; ++i) {
       if (is_active(node.in[i])) accumulate(node.in[i], b_.mul(out_bars[0], node.out[1 + i]));
     }
   }

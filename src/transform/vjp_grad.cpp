@@ -1,10 +1,11 @@
-// The grad node: the one place where mixed mode and reverse mode differ.
+// The grad node: where mixed mode and reverse mode differ.
 //
 // With cotangents c_g of g = grad_theta L, the cotangent of w (any theta or other input) is
 //   (d^2 L / dw dtheta) c_g.
 // The Hessian is symmetric, so that is the tangent of grad_w L along theta_dot = c_g: one jvp of a
 // vjp, forward over reverse, for all w at once (MixFlow-MG, arXiv 2505.00793). Only the tangents
-// are kept, and with them dead code takes the primal weight gradients.
+// are kept, and with them dead code takes the primal weight gradients. Where the gradient is kept
+// (joint_body.h), vjp.cpp appends these tangents to it instead.
 #include <algorithm>
 #include <memory>
 
@@ -58,9 +59,11 @@ BackwardGrad make_grad(Context& context, const RegionPtr& region, const Mask& ac
     directions[k] = region->grad_mode == GradMode::mixed && bars[1 + k];
   }
   result.second_order = any(directions);
-  // The gradient with respect to theta is at hand: it is what the node returns.
+  // The gradient with respect to theta is at hand: it is what the node returns, unless what it
+  // returns is a constant to a further derivative.
+  const std::size_t at_hand = region->grad_mode == GradMode::mixed ? thetas : 0;
   Mask wanted = active;
-  if (!result.second_order) std::fill_n(wanted.begin(), thetas, false);
+  if (!result.second_order) std::fill_n(wanted.begin(), at_hand, false);
   if (!any(wanted) || !(result.second_order || bars[0])) return {};
 
   const GraphPtr gradient = gradient_graph(context, loss, wanted, false);
@@ -75,7 +78,7 @@ BackwardGrad make_grad(Context& context, const RegionPtr& region, const Mask& ac
   Ids results;
   std::size_t next = order.size();
   for (std::size_t j = 0; j < order.size(); ++j) {
-    if (bars[0] && index(order[j]) >= thetas) {
+    if (bars[0] && index(order[j]) >= at_hand) {
       results.push_back(joint.outputs[j]);
       result.out.push_back({order[j], true});
     }

@@ -297,6 +297,14 @@ TEST_CASE("A first-order gradient is a constant of the outer problem, its loss i
   const Tensors direction{{1, 2, 3}, {-1, 0, 1}};
   CHECK(distance(push(*constant, {true, true}, x, direction),
                  push(*lower_grad(*stopped), {true, true}, x, direction)) < 1e-14);
+  // To a second derivative the gradient is a constant, and dL/dtheta of the loss is none.
+  const Mask all(4, true);
+  const Tensors at{x[0], x[1], {1.0}, {0.7}}, bars{{1, -2, 3}, {0.5, 1, 2}};
+  const auto gradient = [](const GraphPtr& graph) {
+    return vjp(*graph, {true, true}, {true, true}).graph;
+  };
+  CHECK(distance(pull(*gradient(constant), all, at, bars),
+                 pull(*gradient(lower_grad(*stopped)), all, at, bars)) < 1e-14);
   CHECK(reachable_outputs(*constant, {false, true}) == Mask{false, true});
   CHECK(reachable_outputs(*step(GradMode::mixed, false), {false, true}) == Mask{true, true});
 }

@@ -1,0 +1,115 @@
+// Loops that keep what the gradients in their bodies compute: the derivatives are those of reverse
+// mode, whatever stands where in a body.
+#include <doctest/doctest.h>
+
+#include "ops/op_list.h"
+#include "transform/check_derivatives.h"
+#include "transform/random_steps.h"
+
+namespace mixflow {
+namespace {
+
+using namespace mixflow::testing;
+using Keep = Policy::Keep;
+
+// Cotangents of the inputs in `active`, given those of the outputs in `bars`: what vjp of the graph
+// computes; zeros where it says that there are none.
+Tensors pulled(const Graph& graph, const Mask& active, const Mask& bars, const Tensors& x,
+               const Tensors& y_bar) {
+  const VjpResult result = vjp(graph, active, bars);
+  Tensors inputs = x;
+  append(inputs, y_bar);
+  const Tensors out = run(*result.graph, inputs);
+  Tensors cotangents;
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (active[i]) {
+      cotangents.push_back(result.in_nonzero[i] ? out[next++] : Tensor64(x[i].size(), 0));
+    }
+  }
+  return cotangents;
+}
+
+// The same, differentiated once more along cotangents drawn from `seed`.
+Tensors pulled_twice(const Graph& graph, const Mask& active, const Mask& bars, Tensors x,
+                     const Tensors& y_bar, unsigned seed) {
+  const VjpResult result = vjp(graph, active, bars);
+  append(x, y_bar);
+  Rng rng(seed, Purpose::check, 1);
+  Tensors cotangents;
+  for (std::size_t i = 0; i < active.size(); ++i) {
+    const Tensor64 bar = draw(graph.type(graph.inputs[i]), rng);
+    if (result.in_nonzero[i]) cotangents.push_back(bar);
+  }
+  return pull(*result.graph, Mask(x.size(), true), x, cotangents);
+}
+
+TEST_CASE("Random steps with gradients in them have the derivatives of reverse mode") {
+  std::int64_t grads = 0;
+  for (unsigned seed = 0; seed < 150; ++seed) {
+    CAPTURE(seed);
+    RandomSteps choice(seed + 1000);
+    const std::int64_t steps = 1 + choice.below(3);
+    const int depth = 1 + choice.below(2);
+    const auto made = [&](Keep keep) {
+      return RandomSteps(seed).make(steps, {keep, {"s"}}, depth);
+    };
+    const GraphPtr base = made(Keep::carries), reference = lower_grad(*base);
+    grads += count_ops(*base, op::k_grad);
+    const Mask active = choice.mask(base->inputs.size()), bars = choice.mask(base->outputs.size());
+    Rng rng(seed, Purpose::check);
+    const Tensors x = draw_inputs(*base, rng);
+    Tensors y_bar;
+    for (std::size_t j = 0; j < bars.size(); ++j) {
+      if (bars[j]) y_bar.push_back(draw(base->type(base->outputs[j]), rng));
+    }
+    const Tensors once = pulled(*reference, active, bars, x, y_bar);
+    const Tensors twice = pulled_twice(*reference, active, bars, x, y_bar, seed);
+    for (const Keep keep : {Keep::carries, Keep::names, Keep::dots, Keep::all}) {
+      CAPTURE(static_cast<int>(keep));
+      const GraphPtr graph = made(keep);
+      CHECK(distance(pulled(*graph, active, bars, x, y_bar), once) < 1e-10);
+      CHECK(distance(pulled_twice(*graph, active, bars, x, y_bar, seed), twice) < 1e-9);
+    }
+  }
+  CHECK(grads > 500);
+}
+
+TEST_CASE("A loss that holds a gradient may stand beside its own gradient") {
+  // L(w, c) = sum exp(c (w - 0.1 dM/dw)), M(w, c) = sum sin(w^2 c): dM/dw is a node of the step and
+  // of what the step keeps of dL/dw.
+  Builder inside;
+  const Id a = inside.input(f64({2})), c = inside.input(f64({2}));
+  const GraphPtr m = inside.finish({inside.sum_all(inside.sin(inside.mul(inside.square(a), c)))});
+  Builder loss;
+  const Id w = loss.input(f64({2})), rate = loss.input(f64({2}));
+  const Id g = loss.grad(m, Ids{w}, Ids{rate}, GradMode::mixed).grads[0];
+  const Id moved = loss.sub(w, loss.mul(g, 0.1));
+  const GraphPtr l = loss.finish({loss.sum_all(loss.exp(loss.mul(moved, rate)))});
+  for (const bool value_first : {false, true}) {
+    CAPTURE(value_first);
+    Builder step;
+    const Id eta = step.input(f64({2})), theta = step.input(f64({2}));
+    Id value = value_first ? step.inline_graph(*l, Ids{theta, eta})[0] : kNone;
+    const Id gradient = step.grad(l, Ids{theta}, Ids{eta}, GradMode::mixed).grads[0];
+    if (!value_first) value = step.inline_graph(*l, Ids{theta, eta})[0];
+    const Id rate_now = step.mul(step.tanh(value), 0.1);
+    const GraphPtr body = step.finish({step.sub(theta, step.mul(gradient, rate_now))});
+    const auto unrolled = [&](Keep keep) {
+      Builder b;
+      const Ids consts{b.input(f64({2}))}, carry{b.input(f64({2}))};
+      return b.finish(b.scan(body, consts, carry, {}, 3, false, {keep, {}}).carry);
+    };
+    const GraphPtr reference = lower_grad(*unrolled(Keep::carries));
+    Rng rng(6, Purpose::check);
+    const Tensors x = draw_inputs(*reference, rng);
+    const Tensors y_bar{{0.3, -2.0}};
+    const Tensors expected = pull(*reference, {true, true}, x, y_bar);
+    for (const Keep keep : {Keep::dots, Keep::all}) {
+      CHECK(distance(pull(*unrolled(keep), {true, true}, x, y_bar), expected) < 1e-12);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mixflow
