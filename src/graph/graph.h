@@ -48,7 +48,7 @@ struct OpDef;
 class Graph;
 using GraphPtr = std::shared_ptr<const Graph>;
 
-// What the VJP of a loop keeps from its forward pass for its backward pass; everything else is
+// What a loop keeps for the loop of its cotangents or tangents; everything else is
 // recomputed from the loop's constants, its inputs of that iteration and the carries at the
 // iteration's start.
 struct Policy {

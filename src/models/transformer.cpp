@@ -161,7 +161,7 @@ Id attention(Builder& b, Id a, std::span<const Id> block, const Positions& posit
     const std::int64_t n = B * m.heads;
     const Ids each{b.reshape(q, {n, S, K}), b.reshape(k, {n, S, K}), b.reshape(v, {n, S, K})};
     const GraphPtr body = head_graph(b.dtype(q), S, K, rows, causal);
-    // Of what the map over blocks keeps, since all else is cheaper to do again.
+    // Keeps the log sums that the maps over blocks keep; all else is cheaper to do again.
     const Policy sums{Policy::Keep::dots, {}};
     mixed = b.reshape(b.map(body, {}, each, n, 0, sums).ys[0], {B, m.heads, S, K});
   }
