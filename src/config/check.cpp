@@ -12,6 +12,7 @@
 #include "config/chinchilla.h"
 #include "config/load.h"
 #include "config/names.h"
+#include "config/preset.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -23,11 +24,6 @@ namespace {
 }
 
 // --- gradient ------------------------------------------------------------------------
-
-RematPolicy policy_of(Preset preset) {
-  const BlockKeep keep = preset == Preset::smallest ? BlockKeep::inputs : BlockKeep::dots;
-  return {.gradients = keep, .second_order = keep, .reuse = preset == Preset::fastest};
-}
 
 void check_preset(const Config& config) {
   const GradientConfig& gradient = config.gradient;
@@ -474,21 +470,6 @@ std::optional<double> inverse_transform(Transform transform, double value) {
                                     : std::nullopt;
   }
   return std::nullopt;
-}
-
-RematPolicy resolved_policy(const Config& config) {
-  RematPolicy policy = config.gradient.remat.policy;
-  if (config.gradient.preset == Preset::none) return policy;
-  const RematPolicy preset = policy_of(config.gradient.preset);
-  const auto take = [&](const char* key, auto RematPolicy::*member) {
-    if (!config.origins.contains(std::string("gradient.remat.policy.") + key)) {
-      policy.*member = preset.*member;
-    }
-  };
-  take("gradients", &RematPolicy::gradients);
-  take("second_order", &RematPolicy::second_order);
-  take("reuse", &RematPolicy::reuse);
-  return policy;
 }
 
 void check_relations(Config& config) {

@@ -11,9 +11,6 @@ namespace mixflow {
 // where keys stand.
 void check_relations(Config& config);
 
-// What a preset and the policy beside it mean: keys of the policy that the config says count more.
-RematPolicy resolved_policy(const Config& config);
-
 // The eta that a transform turns into `value`; none outside the transform's range.
 std::optional<double> inverse_transform(Transform transform, double value);
 

@@ -12,6 +12,7 @@
 
 #include "config/check.h"
 #include "config/override.h"
+#include "config/preset.h"
 #include "config/read.h"
 #include "config/schema.h"
 #include "config/yaml.h"

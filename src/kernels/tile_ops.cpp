@@ -405,10 +405,6 @@ void repeat(float* dst, const float* src, std::size_t rows, std::size_t cols) {
     run_unary<Copy>(dst + r * cols, src, nullptr, nullptr, cols);
 }
 
-void copy(float* dst, const float* src, std::size_t n) {
-  run_unary<Copy>(dst, src, nullptr, nullptr, n);
-}
-
 // The first row, by 32-bit vectors where its positions fit into them, then copies of it.
 void iota(float* dst, std::int64_t first, std::size_t rows, std::size_t cols) {
   if (rows == 0) return;
@@ -436,7 +432,6 @@ const RowFns& find_row_fns() {
       .column_sum = column_sum,
       .expand = expand,
       .repeat = repeat,
-      .copy = copy,
       .iota = iota,
   };
   return kFns;

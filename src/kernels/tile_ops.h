@@ -38,7 +38,6 @@ struct RowFns {
   RowFn column_sum;  // dst[c] += sum over r of row r, column c
   RowFn expand;      // row r of dst = src[r]
   RowFn repeat;      // row r of dst = src[0..cols)
-  void (*copy)(float* dst, const float* src, std::size_t n);
   // dst[r * cols + c] = first + c
   void (*iota)(float* dst, std::int64_t first, std::size_t rows, std::size_t cols);
 };

@@ -146,7 +146,7 @@ class Runner {
     const std::int64_t block = program_.reversed, row = program_.reversed_row;
     for (std::int64_t first = 0; first < n; first += block) {
       for (std::int64_t k = 0; k < block; k += row) {
-        row_fns_.copy(to + first + k, from + first + block - row - k, size(row));
+        std::memcpy(to + first + k, from + first + block - row - k, size(row) * sizeof(float));
       }
     }
   }

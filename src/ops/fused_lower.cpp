@@ -262,11 +262,12 @@ class SpecBuilder {
         if (instr.a < 0) return -1;
         break;
       }
+      case TileOp::reverse:
+        if (axes != all() || !is_fusable_reverse(graph_, node)) return -1;
+        [[fallthrough]];
       default: {
-        if (node.op->tile == TileOp::reverse && !is_fusable_reverse(graph_, node)) return -1;
         const bool computable = axes == all() || axes == outer() || axes == 0;
         if (!computable || axes_of(id) != axes) return -1;
-        if (node.op->tile == TileOp::reverse && axes != all()) return -1;
         std::int32_t* const to[] = {&instr.a, &instr.b, &instr.c};
         if (node.in.size() > 3) return -1;
         for (std::size_t k = 0; k < node.in.size(); ++k) {

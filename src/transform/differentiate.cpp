@@ -12,22 +12,30 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-Ids extended_outputs(Builder& builder, std::int32_t node, const DerivedLoop& derived) {
+Ids emit_derived(Builder& builder, std::int32_t node, const DerivedLoop& derived,
+                 std::span<const Id> carried, std::span<const Id> derivatives) {
   if (derived.extended) builder.extend_loop(node, derived.extended);
-  return builder.graph().nodes[index(node)].out;
-}
-
-Id resolve(const Source& source, std::span<const Id> in, std::span<const Id> out,
-           std::span<const Id> derivatives) {
-  switch (source.kind) {
-    case Source::Kind::input:
-      return in[index(source.index)];
-    case Source::Kind::output:
-      return out[index(source.index)];
-    case Source::Kind::derivative:
-      break;
-  }
-  return derivatives[index(source.index)];
+  const Node loop = builder.graph().nodes[index(node)];  // a copy: the graph grows
+  Ids args;
+  const auto append = [&](const std::vector<Source>& sources) {
+    for (const Source& source : sources) {
+      switch (source.kind) {
+        case Source::Kind::input:
+          args.push_back(loop.in[index(source.index)]);
+          break;
+        case Source::Kind::output:
+          args.push_back(loop.out[index(source.index)]);
+          break;
+        case Source::Kind::derivative:
+          args.push_back(derivatives[index(source.index)]);
+          break;
+      }
+    }
+  };
+  append(derived.consts);
+  args.insert(args.end(), carried.begin(), carried.end());
+  append(derived.xs);
+  return builder.emit_region(*loop.op, args, derived.region);
 }
 
 Ids append_node(Builder& builder, const Node& node, std::span<const Id> in) {

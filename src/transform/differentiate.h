@@ -121,12 +121,11 @@ const TangentLoop& tangent_loop(Context& context, const OpDef& op, const RegionP
 const BackwardGrad& backward_grad(Context& context, const RegionPtr& region, const Mask& active,
                                   const Mask& bars);
 
-// Gives the loop at `node` what `derived` reads of it; the loop's outputs, those added included.
-Ids extended_outputs(Builder& builder, std::int32_t node, const DerivedLoop& derived);
-
-// The input that `source` stands for, beside a loop with these inputs and outputs.
-Id resolve(const Source& source, std::span<const Id> in, std::span<const Id> out,
-           std::span<const Id> derivatives);
+// Appends the loop beside the one at `node`, which gets what it reads: its outputs. `carried`: what
+// its carries or sums start from; `derivatives`: the cotangents of the outputs of the loop at
+// `node`, or the tangents of its inputs.
+Ids emit_derived(Builder& builder, std::int32_t node, const DerivedLoop& derived,
+                 std::span<const Id> carried, std::span<const Id> derivatives);
 
 // Appends a copy of `node` on other inputs.
 Ids append_node(Builder& builder, const Node& node, std::span<const Id> in);

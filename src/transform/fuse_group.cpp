@@ -153,9 +153,8 @@ class Grouping {
   // They have no lowering of their own, and kernels do not mix types: each is a fused node alone.
   bool is_integer_elementwise(NodeIndex n) const {
     const TileOp tile = c_.node(n).op->tile;
-    const bool free = tile == TileOp::full || tile == TileOp::iota || tile == TileOp::broadcast;
-    return c_.kind(n) == NodeKind::alone && tile != TileOp::none && !free &&
-           tile != TileOp::reverse && !is_reduction(c_.node(n));
+    const bool elementwise = tile != TileOp::none && tile < TileOp::full;
+    return c_.kind(n) == NodeKind::alone && elementwise;
   }
 
   FusePlan finish() {

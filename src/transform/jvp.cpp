@@ -186,16 +186,13 @@ class Jvp {
     }
     const TangentLoop& loop = tangent_loop(context_, *node.op, node.attrs.region, present(dots));
     if (loop.region) {
-      const std::int32_t position = b_.graph().values[index(out[0])].node;
-      const Ids all = extended_outputs(b_, position, loop);
-      Ids args;
-      for (const Source& source : loop.consts) args.push_back(resolve(source, in, all, dots));
+      Ids carried;
       for (const int k : loop.carries) {
         const Id dot = dots[consts + index(k)];
-        args.push_back(dot != kNone ? dot : b_.zeros_like(out[index(k)]));
+        carried.push_back(dot != kNone ? dot : b_.zeros_like(out[index(k)]));
       }
-      for (const Source& source : loop.xs) args.push_back(resolve(source, in, all, dots));
-      const Ids tangents = b_.emit_region(*node.op, args, loop.region);
+      const std::int32_t position = b_.graph().values[index(out[0])].node;
+      const Ids tangents = emit_derived(b_, position, loop, carried, dots);
       std::size_t next = 0;
       for (const int k : loop.carries) out_dots[index(k)] = tangents[next++];
       for (const int j : loop.ys) out_dots[index(j)] = tangents[next++];

@@ -95,14 +95,11 @@ class Pullback {
     Mask active, bars;
     for (Id id : node.in) active.push_back(is_active(id));
     for (Id id : out_bars) bars.push_back(id != kNone);
-    if (node.op == &op::k_scan) {
-      emit_loop(position, node, out_bars,
-                backward_loop(context_, *node.op, node.attrs.region, active, bars));
-    } else if (node.op == &op::k_map) {
-      // A sum is init + ..., whatever the body does.
-      for (std::size_t j = 0; j < index(node.attrs.region->num_carry); ++j) {
-        accumulate(node.in[index(node.attrs.region->num_consts) + j], out_bars[j]);
-      }
+    // A map's sum is init + ..., whatever its body does.
+    for (std::size_t j = 0; node.op == &op::k_map && j < index(node.attrs.region->num_carry); ++j) {
+      accumulate(node.in[index(node.attrs.region->num_consts) + j], out_bars[j]);
+    }
+    if (node.op == &op::k_scan || node.op == &op::k_map) {
       emit_loop(position, node, out_bars,
                 backward_loop(context_, *node.op, node.attrs.region, active, bars));
     } else {
@@ -117,21 +114,14 @@ class Pullback {
   void emit_loop(std::int32_t position, const Node& node, const Ids& out_bars,
                  const BackwardLoop& loop) {
     if (!loop.region) return;
-    const Ids outputs = extended_outputs(b_, position, loop);
     const std::size_t consts = index(node.attrs.region->num_consts);
-    Ids args;
-    for (const Source& source : loop.consts) {
-      args.push_back(resolve(source, node.in, outputs, out_bars));
-    }
+    Ids carried;
     for (int k : loop.carries) {
       const Id bar = out_bars[index(k)];
-      args.push_back(bar != kNone ? bar : b_.zeros_like(node.out[index(k)]));
+      carried.push_back(bar != kNone ? bar : b_.zeros_like(node.out[index(k)]));
     }
-    for (int i : loop.sums) args.push_back(b_.zeros_like(node.in[index(i)]));
-    for (const Source& source : loop.xs) {
-      args.push_back(resolve(source, node.in, outputs, out_bars));
-    }
-    const Ids out = b_.emit_region(*node.op, args, loop.region);
+    for (int i : loop.sums) carried.push_back(b_.zeros_like(node.in[index(i)]));
+    const Ids out = emit_derived(b_, position, loop, carried, out_bars);
     std::size_t next = 0;
     for (int k : loop.carries) accumulate(node.in[consts + index(k)], out[next++]);
     for (int i : loop.sums) accumulate(node.in[index(i)], out[next++]);

@@ -126,6 +126,18 @@ Problem stopped_problem(OptimizerKind optimizer, Granularity granularity) {
   return problem;
 }
 
+// Central differences of the outer loss after `steps` steps, the first `frozen` of them and all
+// denominators being those of the run at `inputs`.
+Tensor64 stopped_differences(const Problem& problem, const Named& inputs, int frozen, int steps) {
+  const PlainProblem plain(problem.config, problem.shapes);
+  const Tensor64 denominators = plain.run(inputs).denominators;
+  return finite_difference(
+      [&](const Named& at) {
+        return mean(plain.run(at, inputs, frozen, steps, &denominators).outer_loss);
+      },
+      inputs);
+}
+
 TEST_CASE("with a stopped denominator the meta-gradient is that of a run whose denominators stay") {
   for (const OptimizerKind optimizer : kAdaptive) {
     for (const Granularity granularity : kGranularities) {
@@ -134,13 +146,7 @@ TEST_CASE("with a stopped denominator the meta-gradient is that of a run whose d
       Problem problem = stopped_problem(optimizer, granularity);
       problem.shapes.same_batch = granularity != Granularity::per_tensor;
       const Named inputs = inputs_of(problem);
-      const PlainProblem plain(problem.config, problem.shapes);
-      const Tensor64 denominators = plain.run(inputs).denominators;
-      const Tensor64 expected = finite_difference(
-          [&](const Named& at) {
-            return mean(plain.run(at, inputs, 0, 3, &denominators).outer_loss);
-          },
-          inputs);
+      const Tensor64 expected = stopped_differences(problem, inputs, 0, 3);
       const Named mixed = meta_gradient(problem, inputs);
       problem.config.gradient.mode = Mode::reverse;
       const Named reverse = meta_gradient(problem, inputs);
@@ -163,13 +169,7 @@ TEST_CASE("a stopped denominator goes with a window, and changes nothing at firs
     problem.config.inner.steps = 4;
     problem.config.inner.window = 2;
     const Named inputs = inputs_of(problem);
-    const PlainProblem plain(problem.config, problem.shapes);
-    const Tensor64 denominators = plain.run(inputs).denominators;
-    const Tensor64 expected = finite_difference(
-        [&](const Named& at) {
-          return mean(plain.run(at, inputs, 2, 4, &denominators).outer_loss);
-        },
-        inputs);
+    const Tensor64 expected = stopped_differences(problem, inputs, 2, 4);
     CHECK(relative_difference(flat_meta_grad(meta_gradient(problem, inputs)), expected) < 1e-6);
     problem.config.inner.window = 0;
     problem.config.gradient.mode = Mode::first_order;

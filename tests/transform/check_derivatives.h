@@ -101,10 +101,10 @@ inline Tensors push(const Graph& graph, const Mask& active, const Tensors& x,
   return tangents;
 }
 
-// J^T y_bar for each input in `active`; y_bar has an entry for each float output.
-inline Tensors pull(const Graph& graph, const Mask& active, const Tensors& x,
+// J^T y_bar for each input in `active`; y_bar has an entry for each output in `bars`.
+inline Tensors pull(const Graph& graph, const Mask& active, const Mask& bars, const Tensors& x,
                     const Tensors& y_bar) {
-  const VjpResult result = vjp(graph, active, float_outputs(graph));
+  const VjpResult result = vjp(graph, active, bars);
   Tensors inputs = x;
   append(inputs, y_bar);
   const Tensors out = run(*result.graph, inputs);
@@ -115,6 +115,12 @@ inline Tensors pull(const Graph& graph, const Mask& active, const Tensors& x,
     cotangents.push_back(result.in_nonzero[i] ? out[next++] : Tensor64(x[i].size(), 0));
   }
   return cotangents;
+}
+
+// For each float output.
+inline Tensors pull(const Graph& graph, const Mask& active, const Tensors& x,
+                    const Tensors& y_bar) {
+  return pull(graph, active, float_outputs(graph), x, y_bar);
 }
 
 struct CheckOptions {

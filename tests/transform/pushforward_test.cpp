@@ -1,11 +1,10 @@
 // Tangents beside primal values, loops apart: equal to jvp, and no primal value computed twice.
 #include <doctest/doctest.h>
 
-#include <map>
-
 #include "ops/op_list.h"
 #include "transform/check_derivatives.h"
 #include "transform/random_graph.h"
+#include "transform/rebuild.h"
 
 namespace mixflow {
 namespace {
@@ -32,32 +31,16 @@ GraphPtr pushed(const Graph& graph, const Mask& nonzero, const Mask& mask) {
 
 // The graph whose loops, at any depth, have this policy.
 GraphPtr with_policy(const Graph& graph, const Policy& policy) {
-  std::map<const Region*, std::shared_ptr<const Region>> known;
-  Builder b;
-  Ids map(graph.values.size(), kNone);
-  const auto at = [&](Id id) -> Id& { return map[static_cast<std::size_t>(id)]; };
-  for (const Id id : graph.inputs) at(id) = b.input(graph.type(id));
-  for (const Node& node : graph.nodes) {
-    Ids in;
-    for (const Id id : node.in) in.push_back(at(id));
-    Ids out;
-    if (node.attrs.region) {
-      auto& region = known[node.attrs.region.get()];
-      if (!region) {
-        auto changed = std::make_shared<Region>(*node.attrs.region);
-        changed->body = with_policy(*node.attrs.region->body, policy);
-        changed->policy = policy;
-        region = std::move(changed);
-      }
-      out = b.emit_region(*node.op, in, region);
-    } else {
-      out = {b.emit(*node.op, in, node.attrs)};
-    }
-    for (std::size_t j = 0; j < out.size(); ++j) at(node.out[j]) = out[j];
-  }
-  Ids outputs;
-  for (const Id id : graph.outputs) outputs.push_back(at(id));
-  return b.finish(outputs);
+  RegionCache regions;
+  return rebuild(graph, [&](Builder& b, const Node& node, std::span<const Id> in) {
+    if (!node.attrs.region) return Ids{b.emit(*node.op, in, node.attrs)};
+    return b.emit_region(*node.op, in, regions.get(node.attrs.region, [&] {
+      auto changed = std::make_shared<Region>(*node.attrs.region);
+      changed->body = with_policy(*changed->body, policy);
+      changed->policy = policy;
+      return changed;
+    }));
+  });
 }
 
 TEST_CASE("Tangents beside primal values are those of jvp, on any graph, whatever loops keep") {
