@@ -3,6 +3,10 @@
 // follow each other along rows of C, which is often far larger than any cache.
 // Factors that come packed are read where they lie. All sizes, and the scratch that packed chunks
 // take, follow from the shape.
+//
+// Where products are so fast that packing is dear, threads pack a chunk together. Elsewhere each
+// makes a part of C on its own: to read what another core has packed takes as long as packing it,
+// where cores do not share a cache, and then nobody waits.
 #include <omp.h>
 
 #include <algorithm>
@@ -24,25 +28,27 @@ constexpr std::int64_t kWholeA = std::int64_t{1} << 18;
 
 class Bf16Gemm final : public Kernel {
  public:
-  Bf16Gemm(GemmProblem problem, const Bf16Kernels& kernels)
-      : Kernel(4 * scratch_words(problem) * (problem.by_batch() ? problem.threads : 1)),
+  Bf16Gemm(GemmProblem problem, std::vector<GemmPart> parts, const Bf16Kernels& kernels)
+      : Kernel(4 * Sizes(problem, parts).words * (one_team(problem, parts) ? 1 : problem.threads)),
         problem_(std::move(problem)),
+        parts_(std::move(parts)),
         kernels_(kernels),
-        chunks_(cut(problem_)),
-        whole_a_(keeps_a(problem_)),
-        b_offset_(a_words(problem_)),
-        entry_words_(scratch_words(problem_)) {}
+        sizes_(problem_, parts_) {}
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte* scratch) const override {
     auto* words = reinterpret_cast<std::uint32_t*>(scratch);
-    if (problem_.by_batch()) {
-#pragma omp parallel for num_threads(problem_.threads) schedule(static)
-      for (std::int64_t b = 0; b < problem_.batch; ++b)
-        entry(in, out, b, words + omp_get_thread_num() * entry_words_, {0, 1});
-    } else {
+    if (one_team(problem_, parts_)) {
       as_team(problem_.threads, [&](Team team) {
-        for (std::int64_t b = 0; b < problem_.batch; ++b) entry(in, out, b, words, team);
+        for (std::int64_t b = 0; b < problem_.batch; ++b)
+          multiply_part(in, out, b, parts_[0], words, team);
       });
+      return;
+    }
+    const auto parts = static_cast<std::int64_t>(parts_.size());
+#pragma omp parallel for num_threads(problem_.threads) schedule(static)
+    for (std::int64_t item = 0; item < problem_.batch * parts; ++item) {
+      multiply_part(in, out, item / parts, parts_[static_cast<std::size_t>(item % parts)],
+                    words + omp_get_thread_num() * sizes_.words, {0, 1});
     }
   }
 
@@ -54,64 +60,65 @@ class Bf16Gemm final : public Kernel {
     std::int64_t a_offset;  // of its A among all that is packed of A, in words
   };
 
-  static std::vector<Chunk> cut(const GemmProblem& problem) {
+  // What the largest part needs.
+  struct Sizes {
     std::vector<Chunk> chunks;
-    std::int64_t a_offset = 0;
-    for (const GemmFactors& factors : problem.products) {
-      for (std::int64_t k = 0; k < factors.k; k += kTerms) {
-        const std::int64_t terms = std::min(kTerms, factors.k - k);
-        chunks.push_back({factors, k, terms, a_offset});
-        if (!factors.packed_a) a_offset += bf16_words(problem.m, terms);
+    bool whole_a;                  // all that is packed of A stays packed
+    std::int64_t b_offset, words;  // of scratch: B behind A, and all
+
+    Sizes(const GemmProblem& problem, const std::vector<GemmPart>& parts) {
+      std::int64_t rows = 0, columns = 0;
+      for (const GemmPart& part : parts) {
+        rows = std::max(rows, part.rows);
+        columns = std::max(columns, part.columns);
       }
+      std::int64_t a_words = 0, a_terms = 0, b_terms = 0;  // terms of the longest chunks
+      for (const GemmFactors& factors : problem.products) {
+        for (std::int64_t k = 0; k < factors.k; k += kTerms) {
+          const std::int64_t terms = std::min(kTerms, factors.k - k);
+          chunks.push_back({factors, k, terms, a_words});
+          if (!factors.packed_a) {
+            a_words += bf16_words(rows, terms);
+            a_terms = std::max(a_terms, terms);
+          }
+          if (!factors.packed_b) b_terms = std::max(b_terms, terms);
+        }
+      }
+      whole_a = columns > kColumns && a_words <= kWholeA;
+      b_offset = whole_a ? a_words : bf16_words(std::min(rows, kRows), a_terms);
+      words = b_offset + bf16_words(std::min(columns, kColumns), b_terms);
     }
-    return chunks;
+  };
+
+  // Whether all threads work on one part.
+  static bool one_team(const GemmProblem& problem, const std::vector<GemmPart>& parts) {
+    return parts.size() == 1 && !problem.by_batch();
   }
 
-  static std::int64_t all_a_words(const GemmProblem& problem) {
-    const Chunk last = cut(problem).back();
-    return last.a_offset + (last.factors.packed_a ? 0 : bf16_words(problem.m, last.terms));
-  }
-  static bool keeps_a(const GemmProblem& problem) {
-    return problem.n > kColumns && all_a_words(problem) <= kWholeA;
-  }
-  // Terms of the longest chunk whose A (whose B) is packed here.
-  static std::int64_t longest(const GemmProblem& problem, bool of_b) {
-    std::int64_t terms = 0;
-    for (const GemmFactors& factors : problem.products) {
-      if (!(of_b ? factors.packed_b : factors.packed_a)) terms = std::max(terms, factors.k);
-    }
-    return std::min(terms, kTerms);
-  }
-  static std::int64_t a_words(const GemmProblem& problem) {
-    return keeps_a(problem) ? all_a_words(problem)
-                            : bf16_words(std::min(problem.m, kRows), longest(problem, false));
-  }
-  static std::int64_t scratch_words(const GemmProblem& problem) {
-    return a_words(problem) + bf16_words(std::min(problem.n, kColumns), longest(problem, true));
-  }
-
-  void entry(const std::byte* const* in, std::byte* const* out, std::int64_t b,
-             std::uint32_t* scratch, Team team) const {
+  void multiply_part(const std::byte* const* in, std::byte* const* out, std::int64_t b,
+                     const GemmPart& part, std::uint32_t* scratch, Team team) const {
     float* c = reinterpret_cast<float*>(out[0]) + b * problem_.size();
-    if (problem_.add_z) start_from_z(in, c, b, team);
-    if (whole_a_) {
+    if (problem_.add_z) start_from_z(in, c, b, part, team);
+    if (sizes_.whole_a) {
       if (b > 0) team.wait();  // before what others still read is overwritten
-      for (const Chunk& chunk : chunks_)
-        if (!chunk.factors.packed_a) rows_of_a(in, b, chunk, 0, problem_.m, scratch, team);
+      for (const Chunk& chunk : sizes_.chunks) {
+        if (!chunk.factors.packed_a) rows_of_a(in, b, chunk, part.row, part.rows, scratch, team);
+      }
       team.wait();
     }
-    for (std::int64_t column = 0; column < problem_.n; column += kColumns) {
-      const std::int64_t columns = std::min(kColumns, problem_.n - column);
+    const std::int64_t right_end = part.column + part.columns;
+    for (std::int64_t column = part.column; column < right_end; column += kColumns) {
+      const std::int64_t columns = std::min(kColumns, right_end - column);
       bool add = problem_.add_z;
-      for (const Chunk& chunk : chunks_) {
+      for (const Chunk& chunk : sizes_.chunks) {
         const Bf16Panels right = columns_of_b(in, b, chunk, column, columns, scratch, team);
-        const bool a_is_there = whole_a_ || chunk.factors.packed_a;
+        const bool a_is_there = sizes_.whole_a || chunk.factors.packed_a;
         const bool packs = !a_is_there || !chunk.factors.packed_b;
-        const std::int64_t step = a_is_there ? problem_.m : kRows;
-        for (std::int64_t row = 0; row < problem_.m; row += step) {
-          const std::int64_t rows = std::min(step, problem_.m - row);
+        const std::int64_t step = a_is_there ? part.rows : kRows;
+        for (std::int64_t i = 0; i < part.rows; i += step) {
+          const std::int64_t row = part.row + i, rows = std::min(step, part.rows - i);
           const Bf16Panels left =
-              whole_a_ && !chunk.factors.packed_a
+              sizes_.whole_a && !chunk.factors.packed_a
                   ? Bf16Panels{scratch + chunk.a_offset, bf16_tiles(chunk.terms) * kBf16TileWords}
                   : rows_of_a(in, b, chunk, row, rows, scratch, team);
           if (packs) team.wait();
@@ -142,7 +149,7 @@ class Bf16Gemm final : public Kernel {
     const Bf16Matrix left{reinterpret_cast<const float*>(in[f.a_input]) + b * f.a_batch,
                           f.trans_a ? problem_.m : f.k, !f.trans_a};
     return pack_bf16(kernels_, left, row, rows, chunk.first, chunk.terms, false,
-                     scratch + (whole_a_ ? chunk.a_offset : 0), team);
+                     scratch + (sizes_.whole_a ? chunk.a_offset : 0), team);
   }
 
   // A chunk's columns of B: where they lie, or packed behind A.
@@ -154,14 +161,18 @@ class Bf16Gemm final : public Kernel {
     const Bf16Matrix right{reinterpret_cast<const float*>(in[f.b_input]) + b * f.b_batch,
                            f.trans_b ? f.k : problem_.n, f.trans_b};
     return pack_bf16(kernels_, right, column, columns, chunk.first, chunk.terms, true,
-                     scratch + b_offset_, team);
+                     scratch + sizes_.b_offset, team);
   }
 
-  void start_from_z(const std::byte* const* in, float* c, std::int64_t b, Team team) const {
+  void start_from_z(const std::byte* const* in, float* c, std::int64_t b, const GemmPart& part,
+                    Team team) const {
     const float* z = reinterpret_cast<const float*>(in[problem_.z_input]) + b * problem_.size();
     if (z == c) return;
-    const auto [first, last] = team.share(problem_.size());
-    std::memcpy(c + first, z + first, static_cast<std::size_t>(last - first) * sizeof(float));
+    const auto [first, last] = team.share(part.rows);
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::int64_t at = (part.row + i) * problem_.n + part.column;
+      std::memcpy(c + at, z + at, static_cast<std::size_t>(part.columns) * sizeof(float));
+    }
     team.wait();
   }
 
@@ -185,16 +196,18 @@ class Bf16Gemm final : public Kernel {
   }
 
   const GemmProblem problem_;
+  const std::vector<GemmPart> parts_;
   const Bf16Kernels& kernels_;
-  const std::vector<Chunk> chunks_;
-  const bool whole_a_;
-  const std::int64_t b_offset_, entry_words_;
+  const Sizes sizes_;
 };
 
 }  // namespace
 
 std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels& kernels) {
-  return std::make_unique<Bf16Gemm>(std::move(problem), kernels);
+  std::vector<GemmPart> parts = kernels.packs_together
+                                    ? std::vector<GemmPart>{{0, problem.m, 0, problem.n}}
+                                    : parts_of(problem, kBf16Block);
+  return std::make_unique<Bf16Gemm>(std::move(problem), std::move(parts), kernels);
 }
 
 const Bf16Kernels& bf16_kernels() {

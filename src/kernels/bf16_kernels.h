@@ -37,17 +37,22 @@ struct Bf16Kernels {
                 std::ptrdiff_t b_next, std::int64_t tiles, std::int64_t m, std::int64_t n, float* c,
                 std::ptrdiff_t ldc, bool add) = nullptr;
 
+  // Whether `block` is so fast that threads share what they pack (bf16_gemm.cpp).
+  bool packs_together = false;
+
   // Around a thread's calls of `block`: they may hold state of the CPU.
   void (*begin)() = nullptr;
   void (*end)() = nullptr;
 
-  // In the table without `block` only. The values rounded, dense, of rows `ld` apart:
+  // In the table without `block` only, rows of `to` `ld_to` apart. The values rounded (`to` may be
+  // `from`):
   void (*round)(const float* from, std::ptrdiff_t ld, std::int64_t rows, std::int64_t columns,
-                float* to) = nullptr;
-  // and one packed tile: of columns as 32 terms, `ld` apart, of 16 columns, of rows as 16 rows,
-  // `ld` apart, of 32 terms.
-  void (*unpack)(const std::uint32_t* tile, bool side_by_side, std::ptrdiff_t ld,
-                 float* to) = nullptr;
+                float* to, std::ptrdiff_t ld_to) = nullptr;
+  // A packed tile's 16 rows of 32 terms,
+  void (*unpack_rows)(const std::uint32_t* tile, float* to, std::ptrdiff_t ld_to) = nullptr;
+  // and 32 terms of some of its columns, which begin at `tile`.
+  void (*unpack_columns)(const std::uint32_t* tile, std::int64_t columns, float* to,
+                         std::ptrdiff_t ld_to) = nullptr;
 };
 
 const Bf16Kernels& bf16_kernels();

@@ -24,6 +24,7 @@ constexpr hn::RebindToUnsigned<decltype(kFloats)> kWords;
 using Floats = hn::Vec<decltype(kFloats)>;
 using Words = hn::Vec<decltype(kWords)>;
 constexpr std::size_t kLanes = hn::MaxLanes(kFloats);
+constexpr auto kStep = static_cast<std::int64_t>(kLanes);
 constexpr std::size_t kVectors = kBf16Vectors;
 constexpr std::size_t kPairs = kBf16Terms / 2;
 
@@ -35,6 +36,12 @@ HWY_INLINE Words rounded(Floats x) {
   const Words quiet = hn::Or(bits, hn::Set(kWords, 0x00400000));
   return hn::IfThenElse(hn::RebindMask(kWords, hn::IsNaN(x)), quiet, up);
 }
+
+// The values of bf16 in either half of each word.
+HWY_INLINE Floats upper_halves(Words word) {
+  return hn::BitCast(kFloats, hn::And(word, hn::Set(kWords, 0xFFFF0000)));
+}
+HWY_INLINE Floats lower_halves(Words word) { return hn::BitCast(kFloats, hn::ShiftLeft<16>(word)); }
 
 HWY_INLINE Words pairs(Floats even, Floats odd) {
   return hn::Or(hn::ShiftRight<16>(rounded(even)),
@@ -77,14 +84,11 @@ void pack(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side
   }
 }
 
-void round(const float* from, std::ptrdiff_t ld, std::int64_t rows, std::int64_t columns,
-           float* to) {
-  const Words upper = hn::Set(kWords, 0xFFFF0000);
-  const auto at = [&](const float* x) {
-    return hn::BitCast(kFloats, hn::And(rounded(hn::LoadU(kFloats, x)), upper));
-  };
-  constexpr auto kStep = static_cast<std::int64_t>(kLanes);
-  for (std::int64_t i = 0; i < rows; ++i, from += ld, to += columns) {
+void round(const float* from, std::ptrdiff_t ld, std::int64_t rows, std::int64_t columns, float* to,
+           std::ptrdiff_t ld_to) {
+  const auto at = [&](const float* x)
+                      HWY_ATTR { return upper_halves(rounded(hn::LoadU(kFloats, x))); };
+  for (std::int64_t i = 0; i < rows; ++i, from += ld, to += ld_to) {
     std::int64_t j = 0;
     for (; j + kStep <= columns; j += kStep) hn::StoreU(at(from + j), kFloats, to + j);
     if (j == columns) continue;
@@ -95,23 +99,27 @@ void round(const float* from, std::ptrdiff_t ld, std::int64_t rows, std::int64_t
   }
 }
 
-void unpack(const std::uint32_t* tile, bool side_by_side, std::ptrdiff_t ld, float* to) {
-  HWY_ALIGN std::uint32_t columns[kBf16TileWords], rows[kBf16Terms * kVectors];
-  if (!side_by_side) {  // as columns, then turned
-    turn(tile, columns);
-    auto* turned = reinterpret_cast<float*>(rows);
-    unpack(columns, true, kBf16Vectors, turned);
-    for (std::size_t v = 0; v < kVectors; ++v, to += ld) {
-      for (std::size_t k = 0; k < kBf16Terms; ++k) to[k] = turned[k * kVectors + v];
+void unpack_rows(const std::uint32_t* tile, float* to, std::ptrdiff_t ld_to) {
+  for (std::size_t v = 0; v < kVectors; ++v, tile += kPairs, to += ld_to) {
+    for (std::size_t p = 0; p < kPairs; p += kLanes) {
+      const Words word = hn::LoadU(kWords, tile + p);
+      hn::StoreInterleaved2(lower_halves(word), upper_halves(word), kFloats, to + 2 * p);
     }
-    return;
   }
-  const Words upper = hn::Set(kWords, 0xFFFF0000);
-  for (std::size_t p = 0; p < kPairs; ++p, tile += kVectors, to += 2 * ld) {
-    for (std::size_t j = 0; j < kVectors; j += kLanes) {
-      const Words word = hn::Load(kWords, tile + j);
-      hn::StoreU(hn::BitCast(kFloats, hn::ShiftLeft<16>(word)), kFloats, to + j);
-      hn::StoreU(hn::BitCast(kFloats, hn::And(word, upper)), kFloats, to + ld + j);
+}
+
+void unpack_columns(const std::uint32_t* tile, std::int64_t columns, float* to,
+                    std::ptrdiff_t ld_to) {
+  for (std::size_t p = 0; p < kPairs; ++p, tile += kVectors, to += 2 * ld_to) {
+    std::int64_t j = 0;
+    for (; j + kStep <= columns; j += kStep) {
+      const Words word = hn::LoadU(kWords, tile + j);
+      hn::StoreU(lower_halves(word), kFloats, to + j);
+      hn::StoreU(upper_halves(word), kFloats, to + ld_to + j);
+    }
+    for (; j < columns; ++j) {
+      to[j] = std::bit_cast<float>(tile[j] << 16);
+      to[ld_to + j] = std::bit_cast<float>(tile[j] & 0xFFFF0000U);
     }
   }
 }
@@ -119,8 +127,11 @@ void unpack(const std::uint32_t* tile, bool side_by_side, std::ptrdiff_t ld, flo
 }  // namespace
 
 const Bf16Kernels* bf16_table() {
-  static constexpr Bf16Kernels kTable = {
-      .name = "rounded_f32", .pack = pack, .round = round, .unpack = unpack};
+  static constexpr Bf16Kernels kTable = {.name = "rounded_f32",
+                                         .pack = pack,
+                                         .round = round,
+                                         .unpack_rows = unpack_rows,
+                                         .unpack_columns = unpack_columns};
   return &kTable;
 }
 

@@ -254,8 +254,12 @@ const Bf16Kernels* avx512_bf16_kernels() {
 }
 
 const Bf16Kernels* amx_bf16_kernels() {
-  static constexpr Bf16Kernels kTable = {
-      .name = "amx_bf16", .pack = pack, .block = amx_block, .begin = amx_begin, .end = amx_end};
+  static constexpr Bf16Kernels kTable = {.name = "amx_bf16",
+                                         .pack = pack,
+                                         .block = amx_block,
+                                         .packs_together = true,
+                                         .begin = amx_begin,
+                                         .end = amx_end};
   static const bool kRuns = has_avx512_bf16() && amx_granted();
   return kRuns ? &kTable : nullptr;
 }

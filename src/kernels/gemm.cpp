@@ -22,60 +22,16 @@ constexpr int kPassSlices = 8;
 // microsecond).
 constexpr std::int64_t kParallelFlop = 2'000'000;
 
+// The library is as fast as our panels where it has AVX-512, a little faster where operands leave
+// all caches. With AVX2 its speed falls to half where rows are whole pages apart.
+constexpr int kLibraryLanes = 16;
+
 // The library packs all columns of B at once, into memory that no plan knows: tens of MiB where
 // there are as many columns as a vocabulary has words.
 constexpr std::int64_t kLibraryColumns = 4096;
 
 const float* floats(const std::byte* p) { return reinterpret_cast<const float*>(p); }
 float* floats(std::byte* p) { return reinterpret_cast<float*>(p); }
-
-GemmProblem normalise(const GemmShape& shape) {
-  GemmProblem p{shape.batch,
-                shape.m,
-                shape.n,
-                {},
-                shape.products.size() * 2,
-                shape.add_z,
-                std::max(shape.threads, 1),
-                shape.kernels != nullptr ? shape.kernels : &gemm_kernels()};
-  const bool swap = shape.n == 1 && shape.m > 1;
-  if (swap) std::swap(p.m, p.n);
-  for (std::size_t i = 0; i < shape.products.size(); ++i) {
-    const GemmProduct& from = shape.products[i];
-    if (from.k == 0) continue;
-    GemmFactors to{.k = from.k,
-                   .trans_a = from.trans_a,
-                   .trans_b = from.trans_b,
-                   .packed_a = from.packed_a,
-                   .packed_b = from.packed_b,
-                   .a_batch = from.a_batch,
-                   .b_batch = from.b_batch,
-                   .a_input = 2 * i,
-                   .b_input = 2 * i + 1};
-    if (to.a_batch < 0) to.a_batch = from.packed_a ? bf16_words(shape.m, from.k) : shape.m * from.k;
-    if (to.b_batch < 0) to.b_batch = from.packed_b ? bf16_words(shape.n, from.k) : from.k * shape.n;
-    if (swap) {  // (A·B)ᵀ = Bᵀ·Aᵀ
-      to.trans_a = !from.trans_b;
-      to.trans_b = !from.trans_a;
-      std::swap(to.a_batch, to.b_batch);
-      std::swap(to.a_input, to.b_input);
-    }
-    if (p.m == 1 || to.k == 1) to.trans_a = false;
-    if (p.n == 1 || to.k == 1) to.trans_b = false;
-    p.products.push_back(to);
-  }
-  return p;
-}
-
-// The problem after its operands have been rounded: none is packed, none repeated.
-GemmProblem dense(GemmProblem problem) {
-  for (GemmFactors& f : problem.products) {
-    f.packed_a = f.packed_b = false;
-    f.a_batch = problem.m * f.k;
-    f.b_batch = f.k * problem.n;
-  }
-  return problem;
-}
 
 // --- our own kernels -----------------------------------------------------------------------------
 
@@ -354,9 +310,6 @@ std::unique_ptr<Kernel> make_gemm(const GemmShape& shape) {
   if (problem.products.empty() || problem.batch * problem.size() == 0) {
     return std::make_unique<NoProduct>(std::move(problem));
   }
-  const bool small = std::ranges::all_of(problem.products, [&](const GemmFactors& product) {
-    return gemm_is_small(problem.m, problem.n, product.k);
-  });
   const bool bf16 = shape.bf16 && std::ranges::all_of(problem.products, [&](const auto& product) {
                       return gemm_takes_bf16(problem.m, problem.n, product.k);
                     });
@@ -368,10 +321,13 @@ std::unique_ptr<Kernel> make_gemm(const GemmShape& shape) {
     const Bf16Kernels& kernels =
         shape.bf16_kernels != nullptr ? *shape.bf16_kernels : bf16_kernels();
     if (kernels.block != nullptr) return make_bf16_gemm(std::move(problem), kernels);
-    std::unique_ptr<Kernel> f32 = small ? OwnGemm::make(dense(problem)) : nullptr;
-    return make_rounded_gemm(std::move(problem), kernels, std::move(f32));
+    return make_panel_gemm(std::move(problem), &kernels);
   }
+  const bool small = std::ranges::all_of(problem.products, [&](const GemmFactors& product) {
+    return gemm_is_small(problem.m, problem.n, product.k);
+  });
   if (small) return OwnGemm::make(std::move(problem));
+  if (problem.kernels->lanes < kLibraryLanes) return make_panel_gemm(std::move(problem), nullptr);
   return std::make_unique<LibraryGemm>(std::move(problem));
 }
 

@@ -2,9 +2,10 @@
 // row-major, for b < batch.
 //
 // Small and thin shapes run on our own register-tiled kernels (small_gemm.h): nothing is decided,
-// built or allocated when they run. Large ones go to oneDNN's sgemm. Which, how rows are tiled and
-// what is turned or packed into scratch is settled here, once. With `bf16`, the products that gain
-// by it are computed from operands rounded to bf16, with sums in f32 (bf16_gemm.cpp).
+// built or allocated when they run. Large ones go to oneDNN's sgemm, or without AVX-512 by panels
+// to the same kernels (panel_gemm.cpp). Which, how rows are tiled and what is turned or packed into
+// scratch is settled here, once. With `bf16`, the products that gain by it are computed from
+// operands rounded to bf16, with sums in f32 (bf16_gemm.cpp).
 #pragma once
 
 #include <cstdint>
@@ -45,7 +46,7 @@ struct GemmShape {
 // other input's. The same inputs give the same bits in every run, whether or not C is Z's buffer.
 std::unique_ptr<Kernel> make_gemm(const GemmShape& shape);
 
-// Whether a product of this size (of one batch entry) runs on our own kernels rather than on sgemm.
+// Whether a product of this size (of one batch entry) runs on our own kernels as it lies.
 bool gemm_is_small(std::int64_t m, std::int64_t n, std::int64_t k);
 
 // Whether the operands of a product of this size are rounded to bf16 where they may be: where

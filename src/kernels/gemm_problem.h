@@ -36,11 +36,22 @@ struct GemmProblem {
   }
 };
 
+// `shape` with everything resolved.
+GemmProblem normalise(const GemmShape& shape);
+
+// A part of C: what one thread makes on its own.
+struct GemmPart {
+  std::int64_t row, rows, column, columns;
+};
+
+// C's parts, one for each thread (all of C, where threads take whole batch entries), cut at
+// multiples of `unit`: even ones, and such that little is packed by more than one thread.
+std::vector<GemmPart> parts_of(const GemmProblem& problem, std::int64_t unit);
+
 // Inputs rounded to bf16, sums in f32, by kernels that have blocks (bf16_gemm.cpp),
 std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels& kernels);
-// and by the f32 kernels from rounded operands: by `small`, made for the same problem with all
-// operands dense, or if it is null by sgemm (rounded_gemm.cpp).
-std::unique_ptr<Kernel> make_rounded_gemm(GemmProblem problem, const Bf16Kernels& kernels,
-                                          std::unique_ptr<Kernel> small);
+// and by the f32 kernels from panels, of rounded operands unless `rounding` is null
+// (panel_gemm.cpp).
+std::unique_ptr<Kernel> make_panel_gemm(GemmProblem problem, const Bf16Kernels* rounding);
 
 }  // namespace mixflow

@@ -1,5 +1,6 @@
 // Matrix products over equal leading axes: C = op(A) op(B), where op transposes the last two axes
 // if its flag is set.
+#include <algorithm>
 #include <array>
 
 #include "ops/lower.h"
@@ -58,33 +59,42 @@ Type infer_product(std::string_view op, const Type& a, const Type& b, bool trans
   return out;
 }
 
-// c += op(a) op(b). Each element's terms are added in the order of k, whatever the flags; which
-// loop is innermost only decides that memory is read in a row.
-void accumulate(const Product& p, const double* a, const double* b, double* c) {
-  for (std::int64_t batch = 0; batch < p.batch; ++batch) {
-    for (std::int64_t i = 0; i < p.m; ++i) {
-      double* row = c + i * p.n;
-      const double* a_row = a + i * p.a_row;
-      if (p.b_column == 1) {
-        for (std::int64_t k = 0; k < p.k; ++k) {
-          const double scale = a_row[k * p.a_column];
-          const double* b_row = b + k * p.b_row;
-          for (std::int64_t j = 0; j < p.n; ++j) row[j] += scale * b_row[j];
-        }
-      } else {
-        for (std::int64_t j = 0; j < p.n; ++j) {
-          const double* b_column = b + j * p.b_column;
-          double sum = row[j];
-          for (std::int64_t k = 0; k < p.k; ++k) {
-            sum += a_row[k * p.a_column] * b_column[k * p.b_row];
-          }
-          row[j] = sum;
+constexpr std::int64_t kBlock = 64;
+// Below this, waking the other threads costs more than they save.
+constexpr std::int64_t kParallelTerms = 1'000'000;
+
+// Rows of c (+)= those of op(a) times op(b), which is read by blocks of kBlock × kBlock.
+void accumulate_rows(const Product& p, const double* a, std::int64_t rows, const double* b,
+                     double* c) {
+  double block[kBlock * kBlock];
+  for (std::int64_t j0 = 0; j0 < p.n; j0 += kBlock) {
+    const std::int64_t columns = std::min(kBlock, p.n - j0);
+    for (std::int64_t k0 = 0; k0 < p.k; k0 += kBlock) {
+      const std::int64_t terms = std::min(kBlock, p.k - k0);
+      for (std::int64_t k = 0; k < terms; ++k) {
+        const double* from = b + (k0 + k) * p.b_row + j0 * p.b_column;
+        for (std::int64_t j = 0; j < columns; ++j) block[k * kBlock + j] = from[j * p.b_column];
+      }
+      for (std::int64_t i = 0; i < rows; ++i) {
+        double* row = c + i * p.n + j0;
+        for (std::int64_t k = 0; k < terms; ++k) {
+          const double scale = a[i * p.a_row + (k0 + k) * p.a_column];
+          for (std::int64_t j = 0; j < columns; ++j) row[j] += scale * block[k * kBlock + j];
         }
       }
     }
-    a += p.m * p.k;
-    b += p.k * p.n;
-    c += p.m * p.n;
+  }
+}
+
+// c += op(a) op(b). Each element's terms are added in the order of k, whatever the flags and the
+// number of threads.
+void accumulate(const Product& p, const double* a, const double* b, double* c) {
+  const std::int64_t parts = (p.m + kBlock - 1) / kBlock;
+#pragma omp parallel for schedule(static) if (p.batch * p.m * p.n * p.k > kParallelTerms)
+  for (std::int64_t item = 0; item < p.batch * parts; ++item) {
+    const std::int64_t batch = item / parts, row = item % parts * kBlock;
+    accumulate_rows(p, a + batch * p.m * p.k + row * p.a_row, std::min(kBlock, p.m - row),
+                    b + batch * p.k * p.n, c + batch * p.m * p.n + row * p.n);
   }
 }
 

@@ -138,6 +138,38 @@ TEST_CASE("The library gets wide products by chunks of columns, which agree with
   }
 }
 
+TEST_CASE("Large products by panels agree with f64 beyond every chunk, and threads change no bit") {
+  Rng rng(1, Purpose::check, 9);
+  int tables = 0;
+  for (const GemmKernels* kernels : all_gemm_kernels()) {
+    if (kernels->lanes >= 16) continue;  // the library's
+    ++tables;
+    for (const auto [trans_a, trans_b] : kAllFlags) {
+      const auto with = [&](std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k) {
+        GemmShape shape{.batch = batch,
+                        .m = m,
+                        .n = n,
+                        .products = {{k, trans_a, trans_b}, {70, trans_b, trans_a}},
+                        .kernels = kernels};
+        for (const GemmProduct& product : shape.products)
+          REQUIRE_FALSE(gemm_is_small(m, n, product.k));
+        shape.add_z = batch == 1;
+        const Operands operands(shape, rng);
+        const std::vector<float> alone = run(*make_gemm(shape), shape, operands, false);
+        for (const int threads : {1, 2, 3, 4}) {
+          shape.threads = threads;
+          check(shape, rng);
+          CHECK(run(*make_gemm(shape), shape, operands, false) == alone);
+        }
+      };
+      with(1, 67, 1100, 131);  // columns
+      with(1, 190, 301, 523);  // rows and terms
+      with(3, 131, 530, 259);  // columns and terms of a batch
+    }
+  }
+  CHECK(tables > 0);
+}
+
 TEST_CASE("Threads share batch entries or rows and give the bits of one thread") {
   Rng rng(1, Purpose::check, 4);
   for (const auto [trans_a, trans_b] : kAllFlags) {
