@@ -95,24 +95,23 @@ class Episodes final : public TaskSource {
   bool same_batch_every_step() const override { return true; }
   std::int64_t output_width() const override { return label_width(loss_, ways_); }
 
-  void fill(Split split, std::uint64_t index, std::int64_t tasks, std::int64_t, Precision precision,
-            std::span<std::byte* const> inner, std::span<std::byte* const> outer) const override {
+  void fill_task(Split split, std::uint64_t index, std::int64_t task, std::int64_t,
+                 Precision precision, std::span<std::byte* const> inner,
+                 std::span<std::byte* const> outer) const override {
     const Classes& classes = classes_of(split);
-    for (std::int64_t task = 0; task < tasks; ++task) {
-      Rng rng(seed_, purpose_of(split), index, static_cast<std::uint32_t>(task));
-      const IndexPermutation class_order(static_cast<std::int64_t>(classes.size()), rng);
-      for (int way = 0; way < ways_; ++way) {
-        const int c = classes[static_cast<std::size_t>(class_order[way])];
-        const auto& rows = rows_of_class_[static_cast<std::size_t>(c)];
-        const IndexPermutation order(static_cast<std::int64_t>(rows.size()), rng);
-        for (int i = 0; i < shots_ + queries_; ++i) {
-          const bool support = i < shots_;
-          const std::int64_t position = support ? (task * ways_ + way) * shots_ + i
-                                                : (task * ways_ + way) * queries_ + i - shots_;
-          const auto& fields = support ? inner : outer;
-          x_.copy(rows[static_cast<std::size_t>(order[i])], precision, fields[0], position);
-          write_label(loss_, precision, way, fields[1], position);
-        }
+    Rng rng(seed_, purpose_of(split), index, static_cast<std::uint32_t>(task));
+    const IndexPermutation class_order(static_cast<std::int64_t>(classes.size()), rng);
+    for (int way = 0; way < ways_; ++way) {
+      const int c = classes[static_cast<std::size_t>(class_order[way])];
+      const auto& rows = rows_of_class_[static_cast<std::size_t>(c)];
+      const IndexPermutation order(static_cast<std::int64_t>(rows.size()), rng);
+      for (int i = 0; i < shots_ + queries_; ++i) {
+        const bool support = i < shots_;
+        const std::int64_t position = support ? (task * ways_ + way) * shots_ + i
+                                              : (task * ways_ + way) * queries_ + i - shots_;
+        const auto& fields = support ? inner : outer;
+        x_.copy(rows[static_cast<std::size_t>(order[i])], precision, fields[0], position);
+        write_label(loss_, precision, way, fields[1], position);
       }
     }
   }

@@ -58,33 +58,32 @@ class Sinusoid final : public TaskSource {
   bool same_batch_every_step() const override { return true; }
   std::int64_t output_width() const override { return 1; }
 
-  void fill(Split split, std::uint64_t index, std::int64_t tasks, std::int64_t, Precision precision,
-            std::span<std::byte* const> inner, std::span<std::byte* const> outer) const override {
-    precision == Precision::f64 ? fill_as<double>(split, index, tasks, inner, outer)
-                                : fill_as<float>(split, index, tasks, inner, outer);
+  void fill_task(Split split, std::uint64_t index, std::int64_t task, std::int64_t,
+                 Precision precision, std::span<std::byte* const> inner,
+                 std::span<std::byte* const> outer) const override {
+    precision == Precision::f64 ? fill_as<double>(split, index, task, inner, outer)
+                                : fill_as<float>(split, index, task, inner, outer);
   }
 
  private:
   template <class T>
-  void fill_as(Split split, std::uint64_t index, std::int64_t tasks,
-               std::span<std::byte* const> inner, std::span<std::byte* const> outer) const {
-    for (std::int64_t n = 0; n < tasks; ++n) {
-      Rng rng(seed_, purpose_of(split), index, static_cast<std::uint32_t>(n));
-      std::array<double, 3> u;
-      rng.fill_uniform(u);
-      const auto between = [](const Range& range, double at) {
-        return range[0] + (range[1] - range[0]) * at;
-      };
-      const Task task{between(data_.amplitude, u[0]), between(data_.phase, u[1]),
-                      between(data_.frequency, u[2])};
-      for (const auto& [fields, count] :
-           {std::pair(inner, data_.shots), std::pair(outer, data_.queries)}) {
-        const std::int64_t begin = n * count;
-        fill_points(
-            rng, task,
-            std::span(reinterpret_cast<T*>(fields[0]) + begin, static_cast<std::size_t>(count)),
-            reinterpret_cast<T*>(fields[1]) + begin);
-      }
+  void fill_as(Split split, std::uint64_t index, std::int64_t n, std::span<std::byte* const> inner,
+               std::span<std::byte* const> outer) const {
+    Rng rng(seed_, purpose_of(split), index, static_cast<std::uint32_t>(n));
+    std::array<double, 3> u;
+    rng.fill_uniform(u);
+    const auto between = [](const Range& range, double at) {
+      return range[0] + (range[1] - range[0]) * at;
+    };
+    const Task task{between(data_.amplitude, u[0]), between(data_.phase, u[1]),
+                    between(data_.frequency, u[2])};
+    for (const auto& [fields, count] :
+         {std::pair(inner, data_.shots), std::pair(outer, data_.queries)}) {
+      const std::int64_t begin = n * count;
+      fill_points(
+          rng, task,
+          std::span(reinterpret_cast<T*>(fields[0]) + begin, static_cast<std::size_t>(count)),
+          reinterpret_cast<T*>(fields[1]) + begin);
     }
   }
 

@@ -39,14 +39,15 @@ class TaskSource {
   // Width of the model's output: regression targets, or number of classes (1 for bce).
   virtual std::int64_t output_width() const = 0;
 
-  // Writes the tasks of one meta-step, field by field, in the order of fields():
+  // Writes one task of a meta-step to its place among all, field by field, in the order of
+  // fields():
   //   inner[f]  [tasks, steps or 1, B, ..]     outer[f]  [tasks, B_outer, ..]
   // as float (f32), double (f64) or int32, as `precision` and the field say. `index` counts
   // meta-steps (or evaluations); train and held-out splits never share randomness. Allocates
-  // nothing.
-  virtual void fill(Split split, std::uint64_t index, std::int64_t tasks, std::int64_t steps,
-                    Precision precision, std::span<std::byte* const> inner,
-                    std::span<std::byte* const> outer) const = 0;
+  // nothing. Threads may write different tasks at the same time.
+  virtual void fill_task(Split split, std::uint64_t index, std::int64_t task, std::int64_t steps,
+                         Precision precision, std::span<std::byte* const> inner,
+                         std::span<std::byte* const> outer) const = 0;
 };
 
 // Builds the source that `config.data` describes; reads its files. Targets are checked against

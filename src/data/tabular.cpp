@@ -60,14 +60,12 @@ class Tabular final : public TaskSource {
   }
   std::int64_t output_width() const override { return output_width_; }
 
-  void fill(Split split, std::uint64_t index, std::int64_t tasks, std::int64_t steps,
-            Precision precision, std::span<std::byte* const> inner,
-            std::span<std::byte* const> outer) const override {
-    for (std::int64_t task = 0; task < tasks; ++task) {
-      Rng rng(seed_, purpose_of(split), index, static_cast<std::uint32_t>(task));
-      fill_outer(split, rng, precision, outer, task);
-      fill_inner(rng, precision, inner, task, same_batch_every_step() ? 1 : steps);
-    }
+  void fill_task(Split split, std::uint64_t index, std::int64_t task, std::int64_t steps,
+                 Precision precision, std::span<std::byte* const> inner,
+                 std::span<std::byte* const> outer) const override {
+    Rng rng(seed_, purpose_of(split), index, static_cast<std::uint32_t>(task));
+    fill_outer(split, rng, precision, outer, task);
+    fill_inner(rng, precision, inner, task, same_batch_every_step() ? 1 : steps);
   }
 
  private:

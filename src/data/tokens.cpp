@@ -29,21 +29,19 @@ class Tokens final : public TaskSource {
   std::int64_t output_width() const override { return vocab_; }
 
   // A task's outer examples are drawn first: more steps only add batches.
-  void fill(Split split, std::uint64_t index, std::int64_t tasks, std::int64_t steps, Precision,
-            std::span<std::byte* const> inner, std::span<std::byte* const> outer) const override {
+  void fill_task(Split split, std::uint64_t index, std::int64_t task, std::int64_t steps, Precision,
+                 std::span<std::byte* const> inner,
+                 std::span<std::byte* const> outer) const override {
     const Split held_out = split == Split::train ? Split::validation : split;
-    const std::int64_t length = data_.sequence + 1;
-    auto* to_inner = reinterpret_cast<std::int32_t*>(inner[0]);
-    auto* to_outer = reinterpret_cast<std::int32_t*>(outer[0]);
-    for (std::int64_t task = 0; task < tasks; ++task) {
-      Rng rng(seed_, purpose_of(split), index, static_cast<std::uint32_t>(task));
-      for (std::int64_t i = 0; i < outer_batch_; ++i, to_outer += length) {
-        draw(rng, held_out, false, to_outer);
-      }
-      for (std::int64_t i = 0; i < steps * data_.batch; ++i, to_inner += length) {
-        const bool corrupt = data_.corrupt > 0 && rng.uniform() < data_.corrupt;
-        draw(rng, Split::train, corrupt, to_inner);
-      }
+    const std::int64_t length = data_.sequence + 1, batches = steps * data_.batch;
+    auto* to_inner = reinterpret_cast<std::int32_t*>(inner[0]) + task * batches * length;
+    auto* to_outer = reinterpret_cast<std::int32_t*>(outer[0]) + task * outer_batch_ * length;
+    Rng rng(seed_, purpose_of(split), index, static_cast<std::uint32_t>(task));
+    for (std::int64_t i = 0; i < outer_batch_; ++i, to_outer += length)
+      draw(rng, held_out, false, to_outer);
+    for (std::int64_t i = 0; i < batches; ++i, to_inner += length) {
+      const bool corrupt = data_.corrupt > 0 && rng.uniform() < data_.corrupt;
+      draw(rng, Split::train, corrupt, to_inner);
     }
   }
 

@@ -67,8 +67,9 @@ class Frame::LoopRun {
     // The runtime may give fewer threads than asked for; the shares stay those that were planned.
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int w = 0; w < threads; ++w) {
-      const std::int64_t lo = region_.n * w / threads, hi = region_.n * (w + 1) / threads;
-      run_range(parent, in, out, w, lo, hi);
+      // What is over goes to the first threads: the calling one is there from the start.
+      const auto first = [&](int thread) { return (region_.n * thread + threads - 1) / threads; };
+      run_range(parent, in, out, w, first(w), first(w + 1));
     }
     for (std::size_t k = 0; k < nk_; ++k) {
       const Type& type = region_.body->type(region_.body->outputs[k]);

@@ -7,8 +7,6 @@
 // Where products are so fast that packing is dear, threads pack a chunk together. Elsewhere each
 // makes a part of C on its own: to read what another core has packed takes as long as packing it,
 // where cores do not share a cache, and then nobody waits.
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -45,11 +43,10 @@ class Bf16Gemm final : public Kernel {
       return;
     }
     const auto parts = static_cast<std::int64_t>(parts_.size());
-#pragma omp parallel for num_threads(problem_.threads) schedule(static)
-    for (std::int64_t item = 0; item < problem_.batch * parts; ++item) {
+    share_items(problem_.threads, problem_.batch * parts, [&](std::int64_t item, int thread) {
       multiply_part(in, out, item / parts, parts_[static_cast<std::size_t>(item % parts)],
-                    words + omp_get_thread_num() * sizes_.words, {0, 1});
-    }
+                    words + thread * sizes_.words, {0, 1});
+    });
   }
 
  private:

@@ -5,14 +5,13 @@
 // In bf16 on CPUs without instructions for it, operands are rounded on their way into panels. That
 // is as exact as the products of other CPUs: the product of two bf16 is exact in f32, and sums are
 // in f32 everywhere.
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "kernels/bf16_pack.h"
 #include "kernels/gemm_problem.h"
+#include "kernels/team.h"
 
 namespace mixflow {
 namespace {
@@ -39,11 +38,10 @@ class PanelGemm final : public Kernel {
   void run(const std::byte* const* in, std::byte* const* out, std::byte* scratch) const override {
     auto* memory = reinterpret_cast<float*>(scratch);
     const auto parts = static_cast<std::int64_t>(parts_.size());
-#pragma omp parallel for num_threads(problem_.threads) schedule(static)
-    for (std::int64_t item = 0; item < problem_.batch * parts; ++item) {
+    share_items(problem_.threads, problem_.batch * parts, [&](std::int64_t item, int thread) {
       multiply(in, out, item / parts, parts_[static_cast<std::size_t>(item % parts)],
-               memory + omp_get_thread_num() * thread_floats_);
-    }
+               memory + thread * thread_floats_);
+    });
   }
 
  private:

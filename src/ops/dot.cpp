@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/team.h"
 #include "ops/lower.h"
 #include "ops/op_list.h"
 #include "ops/pack.h"
@@ -90,12 +91,12 @@ void accumulate_rows(const Product& p, const double* a, std::int64_t rows, const
 // number of threads.
 void accumulate(const Product& p, const double* a, const double* b, double* c) {
   const std::int64_t parts = (p.m + kBlock - 1) / kBlock;
-#pragma omp parallel for schedule(static) if (p.batch * p.m * p.n * p.k > kParallelTerms)
-  for (std::int64_t item = 0; item < p.batch * parts; ++item) {
+  const bool large = p.batch * p.m * p.n * p.k > kParallelTerms;
+  share_items(large ? omp_get_max_threads() : 1, p.batch * parts, [&](std::int64_t item, int) {
     const std::int64_t batch = item / parts, row = item % parts * kBlock;
     accumulate_rows(p, a + batch * p.m * p.k + row * p.a_row, std::min(kBlock, p.m - row),
                     b + batch * p.k * p.n, c + batch * p.m * p.n + row * p.n);
-  }
+  });
 }
 
 std::int64_t flops(const Product& p) {

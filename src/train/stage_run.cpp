@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/team.h"
 #include "train/inner_state.h"
 #include "util/error.h"
 #include "util/rng.h"
@@ -119,7 +120,10 @@ void StageRun::copy_parameters(const StageRun& from) {
 
 void StageRun::fill(const TaskSource& source, Split split, std::uint64_t index,
                     Precision precision) {
-  source.fill(split, index, tasks_, steps_, precision, inner_, outer_);
+  // The threads that will work on them, as a loop's iterations are shared.
+  share_items(omp_get_max_threads(), tasks_, [&](std::int64_t task, int) {
+    source.fill_task(split, index, task, steps_, precision, inner_, outer_);
+  });
 }
 
 void draw_initial_values(const Experiment& experiment, StageRun& run) {

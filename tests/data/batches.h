@@ -48,7 +48,8 @@ inline Batches fill(const TaskSource& source, Split split, std::uint64_t index, 
   std::vector<std::byte*> inner_at, outer_at;
   for (auto& bytes : inner) inner_at.push_back(bytes.data());
   for (auto& bytes : outer) outer_at.push_back(bytes.data());
-  source.fill(split, index, tasks, steps, precision, inner_at, outer_at);
+  for (std::int64_t task = 0; task < tasks; ++task)
+    source.fill_task(split, index, task, steps, precision, inner_at, outer_at);
 
   Batches result;
   for (std::size_t f = 0; f < inner.size(); ++f) {

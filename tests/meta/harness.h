@@ -38,8 +38,8 @@ class FixedSource final : public TaskSource {
   std::int64_t outer_batch(Split) const override { return shapes_.outer; }
   bool same_batch_every_step() const override { return shapes_.same_batch; }
   std::int64_t output_width() const override { return shapes_.outputs; }
-  void fill(Split, std::uint64_t, std::int64_t, std::int64_t, Precision,
-            std::span<std::byte* const>, std::span<std::byte* const>) const override {
+  void fill_task(Split, std::uint64_t, std::int64_t, std::int64_t, Precision,
+                 std::span<std::byte* const>, std::span<std::byte* const>) const override {
     throw InternalError("the tests draw their data themselves");
   }
 
