@@ -44,7 +44,7 @@ class TaskSource {
   //   inner[f]  [tasks, steps or 1, B, ..]     outer[f]  [tasks, B_outer, ..]
   // as float (f32), double (f64) or int32, as `precision` and the field say. `index` counts
   // meta-steps (or evaluations); train and held-out splits never share randomness. Allocates
-  // nothing. Threads may write different tasks at the same time.
+  // nothing and throws nothing. Threads may write different tasks at the same time.
   virtual void fill_task(Split split, std::uint64_t index, std::int64_t task, std::int64_t steps,
                          Precision precision, std::span<std::byte* const> inner,
                          std::span<std::byte* const> outer) const = 0;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "graph/op.h"
+#include "kernels/team.h"
 #include "util/error.h"
 
 namespace mixflow {
@@ -59,18 +60,12 @@ class Frame::LoopRun {
   }
 
   void run(const Frame& parent, std::byte* const* in, std::byte* const* out) {
-    if (loop_.threads == 1) {
-      run_range(parent, in, out, 0, 0, region_.n);
-      return;
-    }
     const int threads = loop_.threads;
-    // The runtime may give fewer threads than asked for; the shares stay those that were planned.
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int w = 0; w < threads; ++w) {
-      // What is over goes to the first threads: the calling one is there from the start.
-      const auto first = [&](int thread) { return (region_.n * thread + threads - 1) / threads; };
-      run_range(parent, in, out, w, first(w), first(w + 1));
-    }
+    run_parts(threads, [&](int w) {
+      const auto [first, last] = share_of(region_.n, w, threads);
+      run_range(parent, in, out, w, first, last);
+    });
+    if (threads == 1) return;
     for (std::size_t k = 0; k < nk_; ++k) {
       const Type& type = region_.body->type(region_.body->outputs[k]);
       for (int w = 1; w < threads; ++w) add_into(type, out[k], partial(k, w));

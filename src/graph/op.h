@@ -53,6 +53,7 @@ struct RefCall {
   const Type& out_type;
   double* out;
   const Attrs& attrs;
+  int threads = 1;  // that it may use
 };
 
 // Exact work of one execution.

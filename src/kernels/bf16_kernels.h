@@ -30,7 +30,7 @@ struct Bf16Kernels {
   void (*pack)(const float* from, std::ptrdiff_t ld, bool terms_contiguous, bool side_by_side,
                std::int64_t count, std::uint32_t* to, std::ptrdiff_t next);
 
-  // Null in the table for CPUs without such instructions.
+  // Null in the table for CPUs without such instructions:
   // c[m,n] (+)= A·B for m, n <= 32, over `tiles` tiles of terms. A's second 16 rows and B's second
   // 16 columns begin `a_next` and `b_next` words later.
   void (*block)(const std::uint32_t* a, std::ptrdiff_t a_next, const std::uint32_t* b,
@@ -44,13 +44,14 @@ struct Bf16Kernels {
   void (*begin)() = nullptr;
   void (*end)() = nullptr;
 
-  // In the table without `block` only, rows of `to` `ld_to` apart. The values rounded (`to` may be
-  // `from`):
+  // The rest is null in tables with `block`. Rows of `to` are `ld_to` apart.
+  // The rounded values of a matrix whose rows are `ld` apart. `to` may be `from`.
   void (*round)(const float* from, std::ptrdiff_t ld, std::int64_t rows, std::int64_t columns,
                 float* to, std::ptrdiff_t ld_to) = nullptr;
-  // A packed tile's 16 rows of 32 terms,
+  // The 16 rows of a packed tile of a left factor, 32 terms each.
   void (*unpack_rows)(const std::uint32_t* tile, float* to, std::ptrdiff_t ld_to) = nullptr;
-  // and 32 terms of some of its columns, which begin at `tile`.
+  // The 32 terms of so many columns of a packed tile of a right factor, from the column on whose
+  // first word `tile` points to.
   void (*unpack_columns)(const std::uint32_t* tile, std::int64_t columns, float* to,
                          std::ptrdiff_t ld_to) = nullptr;
 };

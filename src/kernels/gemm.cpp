@@ -1,14 +1,12 @@
 #include "kernels/gemm.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
-#include "kernels/bf16_pack.h"
 #include "kernels/gemm_problem.h"
 #include "kernels/onednn.h"
+#include "kernels/team.h"
 #include "util/error.h"
 
 namespace mixflow {
@@ -50,19 +48,13 @@ class OwnGemm final : public Kernel {
   }
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte* scratch) const override {
-    if (threads_ == 1) {
-      for (std::int64_t b = 0; b < problem_.batch; ++b) rows(in, out, b, 0, problem_.m, scratch);
-      return;
-    }
-    const std::int64_t items = problem_.batch * chunks_;
     const std::int64_t per_chunk = (problem_.m + chunks_ - 1) / chunks_;
-#pragma omp parallel for num_threads(threads_) schedule(static)
-    for (std::int64_t item = 0; item < items; ++item) {
+    share_items(threads_, problem_.batch * chunks_, [&](std::int64_t item, int thread) {
       const std::int64_t first = item % chunks_ * per_chunk;
       const std::int64_t last = std::min(first + per_chunk, problem_.m);
       if (first < last)
-        rows(in, out, item / chunks_, first, last, scratch + omp_get_thread_num() * thread_bytes_);
-    }
+        rows(in, out, item / chunks_, first, last, scratch + thread * thread_bytes_);
+    });
   }
 
  private:
@@ -240,8 +232,8 @@ class LibraryGemm final : public Kernel {
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
     if (problem_.by_batch()) {
-#pragma omp parallel for num_threads(problem_.threads) schedule(static)
-      for (std::int64_t b = 0; b < problem_.batch; ++b) entry(in, out, b, 1);
+      share_items(problem_.threads, problem_.batch,
+                  [&](std::int64_t b, int) { entry(in, out, b, 1); });
     } else {
       for (std::int64_t b = 0; b < problem_.batch; ++b) entry(in, out, b, problem_.threads);
     }

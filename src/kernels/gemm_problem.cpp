@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/bf16_pack.h"
+#include "kernels/team.h"
 
 namespace mixflow {
 namespace {
@@ -66,7 +67,6 @@ std::vector<GemmPart> parts_of(const GemmProblem& problem, std::int64_t unit) {
   std::int64_t best = 1;
   double least = 0;
   for (std::int64_t by_rows = 1; by_rows <= problem.threads; ++by_rows) {
-    if (problem.threads % by_rows != 0) continue;
     const auto rows = static_cast<double>(quotient_up(down, by_rows) * unit);
     const auto columns = static_cast<double>(quotient_up(across, problem.threads / by_rows) * unit);
     const double time =
@@ -78,12 +78,12 @@ std::vector<GemmPart> parts_of(const GemmProblem& problem, std::int64_t unit) {
   const std::int64_t by_columns = problem.threads / best;
   std::vector<GemmPart> parts;
   for (std::int64_t i = 0; i < best; ++i) {
-    const std::int64_t top = down * i / best * unit;
-    const std::int64_t bottom = std::min(down * (i + 1) / best * unit, problem.m);
+    const auto [top, bottom] = share_of(down, i, best);
     for (std::int64_t j = 0; j < by_columns; ++j) {
-      const std::int64_t left = across * j / by_columns * unit;
-      const std::int64_t right = std::min(across * (j + 1) / by_columns * unit, problem.n);
-      if (top < bottom && left < right) parts.push_back({top, bottom - top, left, right - left});
+      const auto [left, right] = share_of(across, j, by_columns);
+      if (top == bottom || left == right) continue;
+      parts.push_back({top * unit, std::min(bottom * unit, problem.m) - top * unit, left * unit,
+                       std::min(right * unit, problem.n) - left * unit});
     }
   }
   return parts;

@@ -44,7 +44,7 @@ struct GemmPart {
   std::int64_t row, rows, column, columns;
 };
 
-// C's parts, one for each thread (all of C, where threads take whole batch entries), cut at
+// C's parts, at most one for each thread (all of C, where threads take whole batch entries), cut at
 // multiples of `unit`: even ones, and such that little is packed by more than one thread.
 std::vector<GemmPart> parts_of(const GemmProblem& problem, std::int64_t unit);
 

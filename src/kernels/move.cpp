@@ -9,6 +9,7 @@
 
 #include "kernels/rows.h"
 #include "kernels/small_gemm.h"
+#include "kernels/team.h"
 #include "util/error.h"
 
 namespace mixflow {
@@ -27,12 +28,10 @@ std::size_t bytes(std::int64_t elements) {
 // Splits [0, n) evenly among the threads: visit(first, last).
 template <class Visit>
 void split(std::int64_t n, int threads, const Visit& visit) {
-  if (threads <= 1) {
-    visit(std::int64_t{0}, n);
-    return;
-  }
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int part = 0; part < threads; ++part) visit(n * part / threads, n * (part + 1) / threads);
+  as_team(threads, [&](Team team) {
+    const auto [first, last] = team.share(n);
+    visit(first, last);
+  });
 }
 
 void zero(Word* to, std::int64_t n, int threads) {

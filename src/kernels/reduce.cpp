@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/rows.h"
+#include "kernels/team.h"
 
 namespace mixflow {
 namespace {
@@ -81,12 +82,7 @@ class Reduce final : public Kernel {
     auto* y = reinterpret_cast<float*>(out[0]);
     const std::int64_t pieces = run_reduced_ ? 1 : (run_ + kColumns - 1) / kColumns;
     const std::int64_t items = outputs_ * pieces;
-    if (threads_ == 1) {
-      for (std::int64_t item = 0; item < items; ++item) reduce_item(item, pieces, x, y);
-      return;
-    }
-#pragma omp parallel for num_threads(threads_) schedule(static)
-    for (std::int64_t item = 0; item < items; ++item) reduce_item(item, pieces, x, y);
+    share_items(threads_, items, [&](std::int64_t item, int) { reduce_item(item, pieces, x, y); });
   }
 
  private:
@@ -149,12 +145,7 @@ class LogSumExp final : public Kernel {
   void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
     const auto* x = reinterpret_cast<const float*>(in[0]);
     auto* y = reinterpret_cast<float*>(out[0]);
-    if (threads_ == 1) {
-      for (std::int64_t i = 0; i < num_rows_; ++i) y[i] = row(x + i * cols_);
-      return;
-    }
-#pragma omp parallel for num_threads(threads_) schedule(static)
-    for (std::int64_t i = 0; i < num_rows_; ++i) y[i] = row(x + i * cols_);
+    share_items(threads_, num_rows_, [&](std::int64_t i, int) { y[i] = row(x + i * cols_); });
   }
 
  private:

@@ -1,14 +1,26 @@
-// The threads that work on one thing together, inside a parallel region.
+// How threads share work. Regions that follow each other have the same number of threads, those
+// configured, however few parts there are to do: the runtime ends threads that a smaller team does
+// not need, and to start them again allocates and loses their cores.
 #pragma once
 
 #include <omp.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
 namespace mixflow {
 
-// The calling thread's place among them.
+// Items [first, last) of n that are `thread`'s: what is over goes to the first threads, one each,
+// as in OpenMP's static schedule.
+inline std::pair<std::int64_t, std::int64_t> share_of(std::int64_t n, std::int64_t thread,
+                                                      std::int64_t threads) {
+  const std::int64_t each = n / threads, over = n % threads;
+  const auto first = [&](std::int64_t t) { return each * t + std::min(t, over); };
+  return {first(thread), first(thread + 1)};
+}
+
+// Threads inside one region that work on one thing together, and the calling thread's place.
 struct Team {
   int thread, threads;
 
@@ -20,12 +32,12 @@ struct Team {
   std::int64_t longest_share(std::int64_t n) const { return (n + threads - 1) / threads; }
   // This thread's part of n items.
   std::pair<std::int64_t, std::int64_t> share(std::int64_t n) const {
-    return {n * thread / threads, n * (thread + 1) / threads};
+    return share_of(n, thread, threads);
   }
 };
 
-// A region of one thread costs an allocation: where one is asked for, the calling thread does all
-// outside of any region.
+// The functions below open a region, but for one thread: that is the calling one, without a region,
+// which would allocate. The runtime may give fewer threads than are asked for.
 
 // work(team) on each of so many threads.
 template <class Work>
@@ -38,8 +50,8 @@ void as_team(int threads, const Work& work) {
   work(Team{omp_get_thread_num(), omp_get_num_threads()});
 }
 
-// work(item, thread) for items 0 .. count - 1, so many threads each a run of them, the first
-// threads what is over.
+// work(item, thread) for items 0 .. count - 1, each thread its share of them; `thread` is less than
+// `threads`.
 template <class Work>
 void share_items(int threads, std::int64_t count, const Work& work) {
   if (threads <= 1 || count <= 1) {
@@ -48,6 +60,18 @@ void share_items(int threads, std::int64_t count, const Work& work) {
   }
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (std::int64_t item = 0; item < count; ++item) work(item, omp_get_thread_num());
+}
+
+// work(part) for parts 0 .. parts - 1, each on a thread of its own: of work that was divided into a
+// fixed number of parts, no more than threads are configured.
+template <class Work>
+void run_parts(int parts, const Work& work) {
+  if (parts <= 1) {
+    for (int part = 0; part < parts; ++part) work(part);
+    return;
+  }
+#pragma omp parallel for num_threads(std::max(parts, omp_get_max_threads())) schedule(static, 1)
+  for (int part = 0; part < parts; ++part) work(part);
 }
 
 }  // namespace mixflow

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/team.h"
 #include "kernels/tile_straight.h"
 #include "util/error.h"
 
@@ -240,14 +241,9 @@ class TileKernel final : public Kernel {
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte* scratch) const override {
     auto* memory = reinterpret_cast<float*>(scratch);
-    if (program_.threads == 1) {
-      run_part(0, in, out, memory);
-    } else {
-#pragma omp parallel for num_threads(program_.threads) schedule(static, 1)
-      for (int t = 0; t < program_.threads; ++t)
-        run_part(t, in, out, memory + t * program_.scratch_floats);
-      combine(out, memory);
-    }
+    run_parts(program_.threads,
+              [&](int t) { run_part(t, in, out, memory + t * program_.scratch_floats); });
+    if (program_.threads > 1) combine(out, memory);
     if (program_.rows == 0) clear_sums(out);
   }
 
@@ -257,9 +253,9 @@ class TileKernel final : public Kernel {
     const std::int64_t threads = program_.threads;
     if (threads == 1) return {0, program_.rows, 0, program_.cols};
     const std::int64_t length = program_.by_rows() ? program_.rows : program_.cols;
-    const std::int64_t units = program_.units();
-    const std::int64_t begin = std::min(length, units * t / threads * program_.unit());
-    const std::int64_t end = std::min(length, units * (t + 1) / threads * program_.unit());
+    const auto [first, last] = share_of(program_.units(), t, threads);
+    const std::int64_t begin = std::min(length, first * program_.unit());
+    const std::int64_t end = std::min(length, last * program_.unit());
     if (program_.by_rows()) return {begin, end, 0, program_.cols};
     return {0, 1, begin, end};
   }

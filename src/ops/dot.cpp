@@ -89,10 +89,10 @@ void accumulate_rows(const Product& p, const double* a, std::int64_t rows, const
 
 // c += op(a) op(b). Each element's terms are added in the order of k, whatever the flags and the
 // number of threads.
-void accumulate(const Product& p, const double* a, const double* b, double* c) {
+void accumulate(const Product& p, const double* a, const double* b, double* c, int threads) {
   const std::int64_t parts = (p.m + kBlock - 1) / kBlock;
   const bool large = p.batch * p.m * p.n * p.k > kParallelTerms;
-  share_items(large ? omp_get_max_threads() : 1, p.batch * parts, [&](std::int64_t item, int) {
+  share_items(large ? threads : 1, p.batch * parts, [&](std::int64_t item, int) {
     const std::int64_t batch = item / parts, row = item % parts * kBlock;
     accumulate_rows(p, a + batch * p.m * p.k + row * p.a_row, std::min(kBlock, p.m - row),
                     b + batch * p.k * p.n, c + batch * p.m * p.n + row * p.n);
@@ -178,7 +178,7 @@ constinit const OpDef k_dot = {
           const Product p = product_of(call.in_types[0], call.in_types[1], call.attrs.trans_a,
                                        call.attrs.trans_b);
           std::fill_n(call.out, call.out_type.elements(), 0.0);
-          accumulate(p, call.in[0], call.in[1], call.out);
+          accumulate(p, call.in[0], call.in[1], call.out, call.threads);
         },
     .lower = lower_dot,
     .cost =
@@ -224,7 +224,7 @@ void accumulate_pair(const RefCall& call, std::size_t pair) {
     unpacked[s] = unpack_bf16(call.in_types[2 * pair + s], side, factors[s]);
     factors[s] = unpacked[s].data();
   }
-  accumulate(product, factors[0], factors[1], call.out);
+  accumulate(product, factors[0], factors[1], call.out, call.threads);
 }
 
 Type infer_dot_sum(std::span<const Type> in, const Attrs& attrs) {

@@ -32,12 +32,13 @@ void widen(const std::byte* from, double* to, std::int64_t count) {
 // input.
 class ReferenceKernel final : public Kernel {
  public:
-  ReferenceKernel(const OpDef& op, std::vector<Type> in, Type out, Attrs attrs)
+  ReferenceKernel(const OpDef& op, std::vector<Type> in, Type out, Attrs attrs, int threads)
       : Kernel(scratch_for(in, out)),
         op_(op),
         in_(std::move(in)),
         out_(std::move(out)),
-        attrs_(std::move(attrs)) {
+        attrs_(std::move(attrs)),
+        threads_(threads) {
     MIXFLOW_CHECK(in_.size() <= kMaxInputs, "too many operands for the reference kernel");
   }
 
@@ -57,7 +58,8 @@ class ReferenceKernel final : public Kernel {
              .in = {pointers, in_.size()},
              .out_type = out_,
              .out = result,
-             .attrs = attrs_});
+             .attrs = attrs_,
+             .threads = threads_});
     if (!out[0]) return;
     if (is_float(out_.dtype)) {
       std::memcpy(out[0], result, static_cast<std::size_t>(out_.bytes()));
@@ -82,6 +84,7 @@ class ReferenceKernel final : public Kernel {
   const std::vector<Type> in_;
   const Type out_;
   const Attrs attrs_;
+  const int threads_;
 };
 
 // A fused node in float64: its body node by node, every value in scratch.
@@ -157,8 +160,8 @@ std::shared_ptr<const Kernel> lower_node(const Graph& graph, const Node& node, i
   if (has_f64(in) || has_f64(out)) {
     if (node.op == &op::k_fused)
       return std::make_shared<ReferenceFusedKernel>(region_of(node)->body);
-    return std::make_shared<ReferenceKernel>(*node.op, std::move(in), std::move(out[0]),
-                                             node.attrs);
+    return std::make_shared<ReferenceKernel>(*node.op, std::move(in), std::move(out[0]), node.attrs,
+                                             threads);
   }
   MIXFLOW_CHECK(node.op->lower, "no lowering for op " + std::string(node.op->name));
   return node.op->lower(

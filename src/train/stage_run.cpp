@@ -1,5 +1,7 @@
 #include "train/stage_run.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -14,6 +16,9 @@ namespace {
 // Elements drawn at a time: whole blocks of the generator, so that the numbers are those of one
 // draw.
 constexpr std::int64_t kDrawChunk = std::int64_t{1} << 16;
+
+// Data of a meta-step below which waking the other threads costs more than they save.
+constexpr std::int64_t kSharedBytes = 2048;
 
 }  // namespace
 
@@ -62,6 +67,7 @@ StageRun::StageRun(const Stage& stage, ProgramPtr program, ExecutorOptions execu
     if (port.role != Role::data_inner && port.role != Role::data_outer) continue;
     std::byte* data = executor_.input(static_cast<int>(i));
     (port.role == Role::data_inner ? inner_ : outer_).push_back(data);
+    data_bytes_ += port.type.bytes();
     tasks_ = port.type.shape[0];
     if (port.role == Role::data_inner) steps_ = port.type.shape[1];
   }
@@ -120,8 +126,8 @@ void StageRun::copy_parameters(const StageRun& from) {
 
 void StageRun::fill(const TaskSource& source, Split split, std::uint64_t index,
                     Precision precision) {
-  // The threads that will work on them, as a loop's iterations are shared.
-  share_items(omp_get_max_threads(), tasks_, [&](std::int64_t task, int) {
+  const int threads = data_bytes_ >= kSharedBytes ? omp_get_max_threads() : 1;
+  share_items(threads, tasks_, [&](std::int64_t task, int) {
     source.fill_task(split, index, task, steps_, precision, inner_, outer_);
   });
 }

@@ -58,7 +58,7 @@ class StageRun {
   const Stage& stage_;
   Executor executor_;
   std::vector<std::byte*> inner_, outer_;  // data inputs, in the order of the source's fields
-  std::int64_t tasks_ = 0, steps_ = 0;
+  std::int64_t data_bytes_ = 0, tasks_ = 0, steps_ = 0;
 };
 
 // Draws the starting values of all meta-parameters and of theta_0 that the stage has, and puts a

@@ -45,6 +45,7 @@ const std::vector<const Bf16Kernels*>& every_kind() {
       if (kernels->block == nullptr) continue;
       others.push_back(*kernels);
       others.back().packs_together = !kernels->packs_together;
+      others.back().name = kernels->packs_together ? "packing apart" : "packing together";
     }
     return others;
   }();
@@ -154,6 +155,12 @@ TEST_CASE("Products in bf16 beyond one chunk of rows, columns and terms") {
   }
   // All three, A packed for each chunk of columns.
   check({.m = 530, .n = 1040, .products = {{1030, false, true}}, .threads = 2}, rng);
+  // Parts of several threads with all of A packed: of more than one chunk of columns, and one of
+  // them just one chunk.
+  for (const std::int64_t n : {2080, 2200}) {
+    check({.m = 64, .n = n, .products = {{64}, {40, true, true}}, .add_z = true, .threads = 2},
+          rng);
+  }
 }
 
 TEST_CASE("Every kind of kernel rounds operands, packed before or not, to the nearest bf16") {
@@ -161,7 +168,7 @@ TEST_CASE("Every kind of kernel rounds operands, packed before or not, to the ne
   for (const Bf16Kernels* kernels : every_kind()) {
     CAPTURE(kernels->name);
     for (const auto [trans_a, trans_b] : kAllFlags) {
-      // Of our own kernels and of the library's, where f32 kernels multiply.
+      // Of one block of terms and of several.
       for (const std::int64_t size : {50, 230}) {
         GemmShape shape{.m = size, .n = size, .products = {{size, trans_a, trans_b}}};
         shape.bf16 = true;
@@ -263,6 +270,40 @@ TEST_CASE("Products of packed factors have the bits of those that pack them them
   }
 }
 
+TEST_CASE("Panels of any width take packed factors and batches that share a factor") {
+  Rng rng(1, Purpose::check, 29);
+  for (const GemmKernels* f32 : all_gemm_kernels()) {
+    for (const Bf16Kernels* kernels : every_kind()) {
+      if (kernels->block == nullptr && kernels != &portable_bf16_kernels()) continue;
+      const auto with = [&](GemmShape shape, const std::string& which) {
+        shape.bf16 = true;
+        shape.kernels = f32;
+        shape.bf16_kernels = kernels;
+        const std::string text = describe(shape);
+        CAPTURE(text);
+        Operands operands = exact_operands(shape, rng);
+        const std::vector<float> alone = run(*make_gemm(shape), shape, operands, false);
+        CHECK(all_close(alone, reference(shape, operands), tolerance(shape)));
+        for (const int threads : {2, 3, 4}) {
+          shape.threads = threads;
+          CHECK(run(*make_gemm(shape), shape, operands, false) == alone);
+        }
+        if (which.empty()) return;
+        Packed packed(shape, operands);
+        if (which.find('a') != std::string::npos) packed.left(0);
+        if (which.find('b') != std::string::npos) packed.right(0);
+        CHECK(run(*make_gemm(packed.shape), packed.shape, operands, false) == alone);
+      };
+      for (const auto [trans_a, trans_b] : kAllFlags) {
+        with({.m = 96, .n = 608, .products = {{288, trans_a, trans_b}}}, "ab");
+        with({.batch = 2, .m = 64, .n = 96, .products = {{64, trans_a, trans_b}}}, "b");
+        with({.batch = 3, .m = 70, .n = 96, .products = {{64, trans_a, trans_b, 0, -1}}}, "");
+        with({.batch = 3, .m = 70, .n = 96, .products = {{64, trans_a, trans_b, -1, 0}}}, "");
+      }
+    }
+  }
+}
+
 TEST_CASE("All of A stays packed until every thread has multiplied it, also in a batch") {
   Rng rng(1, Purpose::check, 28);
   for (const Bf16Kernels* kernels : every_kind()) {
@@ -272,7 +313,7 @@ TEST_CASE("All of A stays packed until every thread has multiplied it, also in a
     shape.bf16_kernels = kernels;
     Operands operands(shape, rng);
     const std::vector<float> expected = run(*make_gemm(shape), shape, operands, false);
-    shape.threads = 2;  // each multiplies its columns with what both have packed of A
+    shape.threads = 2;  // where they pack together, each multiplies with what both have packed
     Packed packed(shape, operands);
     packed.right(0);
     const auto kernel = make_gemm(packed.shape);

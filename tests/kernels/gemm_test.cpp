@@ -2,10 +2,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "kernels/gemm_problem.h"
 #include "kernels/products.h"
 #include "util/rng.h"
 
@@ -138,6 +141,29 @@ TEST_CASE("The library gets wide products by chunks of columns, which agree with
   }
 }
 
+TEST_CASE("The parts of a product are each thread's at most once, and all of C") {
+  for (const auto& [m, n] : {std::pair(96, 96), {1, 40}, {500, 33}, {33, 500}, {64, 2080}}) {
+    for (int threads = 1; threads <= 9; ++threads) {
+      for (const bool packed : {false, true}) {
+        GemmProblem problem = normalise({.m = m, .n = n, .products = {{64}}, .threads = threads});
+        problem.products[0].packed_a = packed;
+        const std::vector<GemmPart> parts = parts_of(problem, 32);
+        CHECK(parts.size() <= static_cast<std::size_t>(threads));
+        std::vector<int> made(static_cast<std::size_t>(problem.size()));
+        for (const GemmPart& part : parts) {
+          for (std::int64_t i = part.row; i < part.row + part.rows; ++i) {
+            for (std::int64_t j = part.column; j < part.column + part.columns; ++j)
+              ++made[static_cast<std::size_t>(i * problem.n + j)];
+          }
+        }
+        CHECK(std::ranges::count(made, 1) == problem.size());
+      }
+    }
+  }
+  // Seven threads on three by three blocks: two rows of three.
+  CHECK(parts_of(normalise({.m = 96, .n = 96, .products = {{64}}, .threads = 7}), 32).size() == 6);
+}
+
 TEST_CASE("Large products by panels agree with f64 beyond every chunk, and threads change no bit") {
   Rng rng(1, Purpose::check, 9);
   int tables = 0;
@@ -165,6 +191,12 @@ TEST_CASE("Large products by panels agree with f64 beyond every chunk, and threa
       with(1, 67, 1100, 131);  // columns
       with(1, 190, 301, 523);  // rows and terms
       with(3, 131, 530, 259);  // columns and terms of a batch
+      GemmShape shared{.batch = 3, .m = 67, .n = 90, .products = {{131, trans_a, trans_b, 0, -1}}};
+      shared.kernels = kernels;
+      check(shared, rng);
+      shared.products = {{131, trans_a, trans_b, -1, 0}};
+      shared.threads = 2;
+      check(shared, rng);
     }
   }
   CHECK(tables > 0);

@@ -126,6 +126,12 @@ TEST_CASE("meta-steps of MAML on sinusoids allocate nothing") {
   }
 }
 
+TEST_CASE("meta-steps with fewer tasks than threads start no thread again") {
+  if (!counts()) return;
+  const Settings settings = {"meta.batch=2", "data.shots=200", "data.queries=200"};
+  CHECK(allocations_of(small_config(settings), 3) == 0);
+}
+
 TEST_CASE("meta-steps that carry the inner state, and reset it, allocate nothing") {
   if (!counts()) return;
   for (const int threads : {1, 2}) {
