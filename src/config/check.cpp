@@ -443,6 +443,19 @@ void add_warnings(Config& config) {
                               " draws new tasks in every meta-step, so the inner state is carried "
                               "from one task to another");
   }
+  const RematConfig& remat = config.gradient.remat;
+  const std::string reuse = "gradient.remat.policy.reuse",
+                    saved = "gradient.remat.save_inner_grads";
+  if (remat.policy.reuse && !remat.step && config.origins.contains(reuse)) {
+    config.warnings.push_back(origin(config, reuse) +
+                              ": changes nothing, since gradient.remat.step is false: steps keep "
+                              "all that they compute");
+  }
+  if (resolved_policy(config).reuse && remat.step && config.origins.contains(saved)) {
+    config.warnings.push_back(origin(config, saved) +
+                              ": changes nothing, since steps whose gradients are reused keep more "
+                              "than those");
+  }
   const std::int64_t window = config.inner.window;
   if (window == 0 || window == config.inner.steps) return;
   for (std::size_t i = 0; i < config.meta.parameters.size(); ++i) {

@@ -223,3 +223,27 @@ TEST_CASE(
       "c.yaml");
   CHECK(tokens.warnings.empty());
 }
+
+TEST_CASE("keys of rematerialisation that change nothing load with a warning") {
+  const auto warnings = [](const std::string& gradient) {
+    return parse_config(
+               "data: {kind: sinusoid}\nmodel: {kind: mlp}\nmeta: {parameters: [{kind: "
+               "init}]}\ngradient: " +
+                   gradient,
+               "c.yaml")
+        .warnings;
+  };
+  CHECK(warnings("{preset: fastest}").empty());
+  CHECK(warnings("{preset: fastest, remat: {step: false}}").empty());
+  CHECK(warnings("{remat: {save_inner_grads: false, policy: {reuse: false}}}").empty());
+  const auto kept = warnings("{remat: {step: false, policy: {reuse: true}}}");
+  REQUIRE(kept.size() == 1);
+  CHECK(kept[0] ==
+        "c.yaml:4:49: gradient.remat.policy.reuse: changes nothing, since gradient.remat.step is "
+        "false: steps keep all that they compute");
+  const auto saved = warnings("{preset: fastest, remat: {save_inner_grads: true}}");
+  REQUIRE(saved.size() == 1);
+  CHECK(saved[0] ==
+        "c.yaml:4:55: gradient.remat.save_inner_grads: changes nothing, since steps whose "
+        "gradients are reused keep more than those");
+}
