@@ -144,7 +144,7 @@ void add_products(std::vector<Case>& cases) {
   cases.push_back(product(75, 64, 784, false, false));
   cases.push_back(product(64, 256, 64, false, true));
   cases.push_back(product(64, 64, 256, false, false, 2));
-  // Transformers of 3.3M and 58M: sgemm, all three directions.
+  // Transformers of 3.3M and 58M, all three directions.
   for (const auto& [d, f, tokens] :
        {std::array<std::int64_t, 3>{256, 1024, 1024}, {512, 2048, 2048}}) {
     cases.push_back(product(tokens, f, d, false, false));

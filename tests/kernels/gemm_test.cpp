@@ -182,15 +182,15 @@ TEST_CASE("Large products by panels agree with f64 beyond every chunk, and threa
         shape.add_z = batch == 1;
         const Operands operands(shape, rng);
         const std::vector<float> alone = run(*make_gemm(shape), shape, operands, false);
-        for (const int threads : {1, 2, 3, 4}) {
+        CHECK(all_close(alone, reference(shape, operands), tolerance(shape)));
+        for (const int threads : {2, 3, 4}) {
           shape.threads = threads;
-          check(shape, rng);
           CHECK(run(*make_gemm(shape), shape, operands, false) == alone);
         }
       };
-      with(1, 67, 1100, 131);  // columns
-      with(1, 190, 301, 523);  // rows and terms
-      with(3, 131, 530, 259);  // columns and terms of a batch
+      with(1, 67, 1060, 70);  // columns, also of a part
+      with(1, 190, 81, 523);  // rows and terms
+      with(3, 90, 530, 259);  // columns and terms of a batch
       GemmShape shared{.batch = 3, .m = 67, .n = 90, .products = {{131, trans_a, trans_b, 0, -1}}};
       shared.kernels = kernels;
       check(shared, rng);
