@@ -188,9 +188,9 @@ TEST_CASE("Large products by panels agree with f64 beyond every chunk, and threa
           CHECK(run(*make_gemm(shape), shape, operands, false) == alone);
         }
       };
-      with(1, 67, 1060, 70);  // columns, also of a part
-      with(1, 190, 81, 523);  // rows and terms
-      with(3, 90, 530, 259);  // columns and terms of a batch
+      with(1, 67, 1060, 70);   // columns, also of a part
+      with(1, 190, 301, 523);  // rows and terms
+      with(3, 110, 530, 259);  // columns and terms of a batch
       GemmShape shared{.batch = 3, .m = 67, .n = 90, .products = {{131, trans_a, trans_b, 0, -1}}};
       shared.kernels = kernels;
       check(shared, rng);
