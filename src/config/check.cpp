@@ -444,17 +444,17 @@ void add_warnings(Config& config) {
                               "from one task to another");
   }
   const RematConfig& remat = config.gradient.remat;
-  const std::string reuse = "gradient.remat.policy.reuse",
-                    saved = "gradient.remat.save_inner_grads";
-  if (remat.policy.reuse && !remat.step && config.origins.contains(reuse)) {
-    config.warnings.push_back(origin(config, reuse) +
-                              ": changes nothing, since gradient.remat.step is false: steps keep "
-                              "all that they compute");
+  const bool reuse = resolved_policy(config).reuse;
+  if (reuse && !remat.step) {
+    config.warnings.push_back(origin(config, "gradient.remat.step") +
+                              ": steps that keep all they compute leave nothing to "
+                              "gradient.remat.policy.reuse, true here");
   }
-  if (resolved_policy(config).reuse && remat.step && config.origins.contains(saved)) {
-    config.warnings.push_back(origin(config, saved) +
-                              ": changes nothing, since steps whose gradients are reused keep more "
-                              "than those");
+  if (!remat.save_inner_grads && (reuse || !remat.step)) {
+    config.warnings.push_back(
+        origin(config, "gradient.remat.save_inner_grads") +
+        ": false changes nothing, since steps keep more than their gradients: " +
+        (remat.step ? "gradient.remat.policy.reuse is true" : "gradient.remat.step is false"));
   }
   const std::int64_t window = config.inner.window;
   if (window == 0 || window == config.inner.steps) return;

@@ -53,7 +53,7 @@ struct RefCall {
   const Type& out_type;
   double* out;
   const Attrs& attrs;
-  int threads = 1;  // that it may use
+  int threads = 1;  // how many the op may use; 1 inside a parallel region
 };
 
 // Exact work of one execution.

@@ -48,12 +48,9 @@ class OwnGemm final : public Kernel {
   }
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte* scratch) const override {
-    const std::int64_t per_chunk = (problem_.m + chunks_ - 1) / chunks_;
     share_items(threads_, problem_.batch * chunks_, [&](std::int64_t item, int thread) {
-      const std::int64_t first = item % chunks_ * per_chunk;
-      const std::int64_t last = std::min(first + per_chunk, problem_.m);
-      if (first < last)
-        rows(in, out, item / chunks_, first, last, scratch + thread * thread_bytes_);
+      const auto [first, last] = share_of(problem_.m, item % chunks_, chunks_);
+      rows(in, out, item / chunks_, first, last, scratch + thread * thread_bytes_);
     });
   }
 

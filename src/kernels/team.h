@@ -1,6 +1,6 @@
-// How threads share work. Regions that follow each other have the same number of threads, those
-// configured, however few parts there are to do: the runtime ends threads that a smaller team does
-// not need, and to start them again allocates and loses their cores.
+// How threads share work. Callers ask for all threads that are configured, however little there is
+// to do: the runtime ends threads that a smaller team does not need, and to start them again
+// allocates and loses their cores.
 #pragma once
 
 #include <omp.h>
@@ -12,7 +12,7 @@
 namespace mixflow {
 
 // Items [first, last) of n that are `thread`'s: what is over goes to the first threads, one each,
-// as in OpenMP's static schedule.
+// as in libgomp's static schedule.
 inline std::pair<std::int64_t, std::int64_t> share_of(std::int64_t n, std::int64_t thread,
                                                       std::int64_t threads) {
   const std::int64_t each = n / threads, over = n % threads;
@@ -36,8 +36,9 @@ struct Team {
   }
 };
 
-// The functions below open a region, but for one thread: that is the calling one, without a region,
-// which would allocate. The runtime may give fewer threads than are asked for.
+// The functions below open a region, but for one thread, item or part: that is done by the calling
+// thread without a region, which would allocate. The runtime may give fewer threads than are asked
+// for.
 
 // work(team) on each of so many threads.
 template <class Work>
@@ -62,8 +63,8 @@ void share_items(int threads, std::int64_t count, const Work& work) {
   for (std::int64_t item = 0; item < count; ++item) work(item, omp_get_thread_num());
 }
 
-// work(part) for parts 0 .. parts - 1, each on a thread of its own: of work that was divided into a
-// fixed number of parts, no more than threads are configured.
+// work(part) for parts 0 .. parts - 1 of work that was divided before, each on a thread of its own:
+// of all that are configured, or as many as parts if these are more.
 template <class Work>
 void run_parts(int parts, const Work& work) {
   if (parts <= 1) {

@@ -17,7 +17,7 @@ constexpr std::int64_t kSplitSumsBytes = std::int64_t{4} << 20;
 // Whether iterations run side by side, each on one thread: not where every thread's own workspace
 // or sums would be large. Then the kernels of one iteration are large enough to use all threads.
 bool BodyPlanner::splits(const Region& region) const {
-  if (!region.parallel || threads_ == 1 || region.n == 1) return false;
+  if (!region.parallel || threads_ == 1 || region.n <= 1) return false;
   std::int64_t sums = 0;
   for (std::int32_t k = 0; k < region.num_carry; ++k) {
     sums += region.body->type(region.body->outputs[static_cast<std::size_t>(k)]).bytes();

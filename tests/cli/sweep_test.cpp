@@ -261,13 +261,15 @@ TEST_CASE("a failure stays known when the point is too large for a retry") {
 TEST_CASE("SIGINT lets running points write checkpoints and gives them back") {
   const Sweep sweep("grid: {meta.steps: [20000, 20001]}\nset: {meta.checkpoint_every: 100000}\n");
   Process process(Sweep::args("out"), sweep.path);
-  // Those that are in training: a point that is still planning has nothing to keep.
+  // Those that have logged meta-steps: before the first there is nothing to keep.
   std::vector<std::filesystem::path> training;
   for (int i = 0; i < 6000 && training.empty(); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     if (!std::filesystem::exists(sweep.path / "out/points")) continue;
     for (const auto& point : std::filesystem::directory_iterator(sweep.path / "out/points")) {
-      if (std::filesystem::exists(point.path() / "metrics.jsonl")) training.push_back(point);
+      const std::filesystem::path metrics = point.path() / "metrics.jsonl";
+      if (std::filesystem::exists(metrics) && std::filesystem::file_size(metrics) > 0)
+        training.push_back(point);
     }
   }
   process.signal(SIGINT);

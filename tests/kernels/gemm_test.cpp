@@ -96,7 +96,7 @@ TEST_CASE("Depths beyond one pass, many products and copied panels agree with f6
   }
 }
 
-TEST_CASE("Large products on the library agree with f64, batched, accumulated and on two threads") {
+TEST_CASE("Large products agree with f64, batched, accumulated and on two threads") {
   Rng rng(1, Purpose::check, 3);
   for (const auto [trans_a, trans_b] : kAllFlags) {
     for (const int threads : {1, 2}) {
@@ -116,7 +116,7 @@ TEST_CASE("Large products on the library agree with f64, batched, accumulated an
   }
 }
 
-TEST_CASE("The library gets wide products by chunks of columns, which agree with f64") {
+TEST_CASE("Products wider than the chunks that the library gets agree with f64") {
   Rng rng(1, Purpose::check, 8);
   constexpr std::int64_t kColumns = 4096;  // of a chunk
   for (const auto [trans_a, trans_b] : kAllFlags) {

@@ -1,7 +1,8 @@
-// The reference of a product is read by blocks and shared by threads: against three plain loops,
-// bit for bit.
+// The reference of a product is read by blocks and shared by threads: against three plain loops.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "ops/op_list.h"
@@ -10,7 +11,7 @@
 namespace mixflow {
 namespace {
 
-TEST_CASE("A product beyond one block has the bits of plain loops on any number of threads") {
+TEST_CASE("A product beyond one block is that of plain loops, with the same bits on any threads") {
   constexpr std::int64_t kBatch = 2, kM = 130, kN = 131, kK = 67;  // more than a million terms
   Rng rng(1, Purpose::check, 40);
   for (const bool trans_a : {false, true}) {
@@ -39,6 +40,7 @@ TEST_CASE("A product beyond one block has the bits of plain loops on any number 
         }
       }
       const Type out_type = op::k_dot.infer(types, attrs);
+      std::vector<double> alone;
       for (const int threads : {1, 3}) {
         const double* const in[] = {a.data(), b.data()};
         std::vector<double> found(expected.size(), -1.0);
@@ -48,7 +50,12 @@ TEST_CASE("A product beyond one block has the bits of plain loops on any number 
                        .out = found.data(),
                        .attrs = attrs,
                        .threads = threads});
-        CHECK(found == expected);
+        if (threads == 1) alone = found;
+        CHECK(found == alone);
+        double error = 0;
+        for (std::size_t i = 0; i < found.size(); ++i)
+          error = std::max(error, std::abs(found[i] - expected[i]));
+        CHECK(error < 1e-14 * kK);
       }
     }
   }
