@@ -131,10 +131,8 @@ class Bf16Gemm final : public Kernel {
   // A chunk of a factor of `k` terms that came packed, from `vector` on.
   static Bf16Panels packed(const std::byte* input, std::int64_t offset, std::int64_t k,
                            const Chunk& chunk, std::int64_t vector) {
-    const Bf16Panels all{reinterpret_cast<const std::uint32_t*>(input) + offset,
-                         bf16_tiles(k) * kBf16TileWords};
-    const Bf16Panels from = all.from_vector(vector);
-    return {from.data + bf16_tiles(chunk.first) * kBf16TileWords, from.stride};
+    const auto* words = reinterpret_cast<const std::uint32_t*>(input) + offset;
+    return {bf16_tile(words, k, vector, chunk.first), bf16_tiles(k) * kBf16TileWords};
   }
 
   // A chunk's rows of A: where they lie, or packed into scratch.

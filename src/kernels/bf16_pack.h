@@ -43,6 +43,12 @@ constexpr std::int64_t bf16_words(std::int64_t vectors, std::int64_t terms) {
   return 2 * blocks * bf16_tiles(terms) * kBf16TileWords;
 }
 
+// The tile of a packed factor of k terms that holds a vector and a term.
+constexpr const std::uint32_t* bf16_tile(const std::uint32_t* packed, std::int64_t k,
+                                         std::int64_t vector, std::int64_t term) {
+  return packed + (vector / kBf16Vectors * bf16_tiles(k) + term / kBf16Terms) * kBf16TileWords;
+}
+
 // Packs vectors [vector, vector + vectors) and terms [term, term + terms), the team's threads a
 // part each, into `to`, which has room for bf16_words of them. What is missing to whole tiles is
 // zero; a last panel without vectors is not written.

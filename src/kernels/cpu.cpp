@@ -18,6 +18,7 @@
 #include "kernels/bf16_kernels.h"
 #include "kernels/onednn.h"
 #include "kernels/small_gemm.h"
+#include "kernels/team.h"
 
 #if defined(__SSE2__)
 #include <xmmintrin.h>
@@ -255,16 +256,14 @@ double measure_matmul_gflops(int threads, bool bf16) {
   });
   const GemmKernels& own = gemm_kernels();
   const double ours = fastest(0.1, [&] {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int part = 0; part < threads; ++part) {
-      const std::int64_t first = kSize * part / threads;
-      const std::int64_t last = kSize * (part + 1) / threads;
+    run_parts(threads, [&](int part) {
+      const auto [first, last] = share_of(kSize, part, threads);
       const GemmSlice slice{a.data() + first * kStride, b.data(), kStride, 1, kStride,
                             own.panel_columns(kSize),   kSize};
       if (last > first)
         own.multiply(&slice, 1, last - first, kSize, nullptr, 0, c.data() + first * kStride,
                      kStride);
-    }
+    });
   });
   return kFlop / std::min(library, ours) * 1e-9;
 }

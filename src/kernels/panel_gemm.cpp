@@ -118,7 +118,8 @@ class PanelGemm final : public Kernel {
       const std::uint32_t* tiles = words(in[f.a_input]) + batch * f.a_batch;
       for (std::int64_t i = 0; i < rows; i += kBf16Vectors) {
         for (std::int64_t k = 0; k < count; k += kBf16Terms)
-          rounding_->unpack_rows(tile(tiles, f.k, row + i, first + k), to + i * count + k, count);
+          rounding_->unpack_rows(bf16_tile(tiles, f.k, row + i, first + k), to + i * count + k,
+                                 count);
       }
       return slice;
     }
@@ -182,17 +183,11 @@ class PanelGemm final : public Kernel {
         const std::int64_t inside = (column + j) % kBf16Vectors;
         const std::int64_t size = std::min(kBf16Vectors - inside, columns - j);
         rounding_->unpack_columns(
-            tile(tiles, terms.factors.k, column + j, terms.first + k) + inside, size,
+            bf16_tile(tiles, terms.factors.k, column + j, terms.first + k) + inside, size,
             to + k * width + j, width);
         j += size;
       }
     }
-  }
-
-  // Of a packed factor of k terms.
-  static const std::uint32_t* tile(const std::uint32_t* tiles, std::int64_t k, std::int64_t vector,
-                                   std::int64_t term) {
-    return tiles + (vector / kBf16Vectors * bf16_tiles(k) + term / kBf16Terms) * kBf16TileWords;
   }
 
   const GemmProblem problem_;
