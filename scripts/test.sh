@@ -13,5 +13,5 @@ for preset; do
 done
 for preset; do
   echo "== tests of the $preset preset"
-  ctest --preset "$preset"
+  ctest --preset "$preset" --parallel "$(nproc)"
 done

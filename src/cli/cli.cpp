@@ -7,9 +7,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
-#include <set>
 
-#include "config/load.h"
+#include "cli/subcommands.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -81,42 +80,6 @@ void flush_results() {
 
 }  // namespace
 
-Config load(const CommonOptions& options) { return load_all(options, {}).front().config; }
-
-std::vector<Combination> load_all(const CommonOptions& options,
-                                  const std::vector<std::string>& lists) {
-  std::vector<std::string> overrides = options.overrides;
-  if (options.threads >= 0) overrides.push_back("threads=" + std::to_string(options.threads));
-  std::vector<Combination> all = load_combinations(options.config, overrides, lists);
-  std::set<std::string> warned;
-  for (const Combination& combination : all) {
-    for (const std::string& warning : combination.config.warnings) {
-      if (warned.insert(warning).second) spdlog::warn("{}", warning);
-    }
-  }
-  return all;
-}
-
-void add_common(CLI::App& command, CommonOptions& options) {
-  command.add_option("CONFIG", options.config, "YAML file that describes the experiment")
-      ->required();
-  command.add_option("-s,--set", options.overrides, "Override a key of the config: key.path=value")
-      ->allow_extra_args(false)
-      ->take_all();
-  command.add_option("--threads", options.threads, "Number of threads (0: all cores)")
-      ->check(CLI::Range(0, kMostThreads));
-  command.add_flag("--json", options.json, "One machine-readable object on stdout");
-}
-
-void add_over(CLI::App& command, std::vector<std::string>& lists) {
-  command
-      .add_option("--over", lists,
-                  "One row per value, or per combination of several lists, the first varying "
-                  "slowest: key.path=a,b,c")
-      ->allow_extra_args(false)
-      ->take_all();
-}
-
 int run_cli(int argc, char** argv) {
   log_to_stderr();
   CLI::App app(
@@ -130,15 +93,7 @@ int run_cli(int argc, char** argv) {
       "  mixflow train --schema\n"
       "Every subcommand: mixflow SUBCOMMAND --help");
   int exit_code = 0;
-  add_train(app, exit_code);
-  add_plan(app, exit_code);
-  add_bench(app, exit_code);
-  add_sweep(app, exit_code);
-  add_check(app, exit_code);
-  add_grad(app, exit_code);
-  add_report(app, exit_code);
-  add_graph(app, exit_code);
-  add_info(app, exit_code);
+  add_subcommands(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version

@@ -1,9 +1,8 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "cli/cli.h"
+#include "cli/commands.h"
 #include "data/source.h"
 #include "graph/print.h"
 #include "meta/experiment.h"
@@ -14,11 +13,6 @@
 namespace mixflow {
 namespace {
 
-struct Options : CommonOptions {
-  std::string stage = "meta-grad";
-  std::string format = "text";
-};
-
 GraphPtr inner_gradient(const Experiment& experiment) {
   const Graph& loss = *experiment.inner_loss;
   Mask active;
@@ -26,7 +20,7 @@ GraphPtr inner_gradient(const Experiment& experiment) {
   return clean(*vjp(loss, active, {true}).graph);
 }
 
-GraphPtr graph_of(const Options& o, const Config& config, const Experiment& experiment) {
+GraphPtr graph_of(const GraphCommand& o, const Config& config, const Experiment& experiment) {
   if (o.stage == "loss") return experiment.inner_loss;
   if (o.stage == "inner-grad") return inner_gradient(experiment);
   if (o.stage == "meta-grad") return experiment.grad.graph;
@@ -35,38 +29,20 @@ GraphPtr graph_of(const Options& o, const Config& config, const Experiment& expe
 
 }  // namespace
 
-void add_graph(CLI::App& app, int& exit_code) {
-  auto o = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("graph", "Print a compute graph as text or Graphviz dot");
-  add_common(*command, *o);
-  command
-      ->add_option("--stage", o->stage,
-                   "loss | inner-grad | meta-grad | program (one meta-step as it is run)")
-      ->check(CLI::IsMember({"loss", "inner-grad", "meta-grad", "program"}))
-      ->capture_default_str();
-  command->add_option("--format", o->format, "text | dot")
-      ->check(CLI::IsMember({"text", "dot"}))
-      ->capture_default_str();
-  command->footer(
-      "Example:\n  mixflow graph configs/quickstart.yaml --stage loss --format dot | dot -Tsvg > "
-      "loss.svg");
-  command->callback([o, &exit_code] {
-    const Config config = load(*o);
-    const std::unique_ptr<TaskSource> source = make_source(config);
-    const Experiment experiment = build_experiment(config, *source, compute_type(config));
-    const GraphPtr graph = graph_of(*o, config, experiment);
-    const std::string text = o->format == "dot" ? to_dot(*graph) : to_text(*graph);
-    if (o->json) {
-      const nlohmann::ordered_json json = {{"stage", o->stage},
-                                           {"format", o->format},
-                                           {"nodes", count_nodes(*graph)},
-                                           {"graph", text}};
-      std::printf("%s\n", json.dump(2).c_str());
-    } else {
-      std::fputs(text.c_str(), stdout);
-    }
-    exit_code = 0;
-  });
+int run(const GraphCommand& o) {
+  const Config config = load(o);
+  const std::unique_ptr<TaskSource> source = make_source(config);
+  const Experiment experiment = build_experiment(config, *source, compute_type(config));
+  const GraphPtr graph = graph_of(o, config, experiment);
+  const std::string text = o.format == "dot" ? to_dot(*graph) : to_text(*graph);
+  if (o.json) {
+    const nlohmann::ordered_json json = {
+        {"stage", o.stage}, {"format", o.format}, {"nodes", count_nodes(*graph)}, {"graph", text}};
+    std::printf("%s\n", json.dump(2).c_str());
+  } else {
+    std::fputs(text.c_str(), stdout);
+  }
+  return 0;
 }
 
 }  // namespace mixflow

@@ -1,11 +1,10 @@
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "cli/cli.h"
+#include "cli/commands.h"
 #include "kernels/cpu.h"
 #include "train/baseline.h"
 #include "train/planned.h"
@@ -16,12 +15,6 @@
 
 namespace mixflow {
 namespace {
-
-struct Options : CommonOptions {
-  std::vector<std::string> configs;
-  std::vector<std::string> over;
-  bool explain = false;
-};
 
 struct Row {
   std::string file;
@@ -45,7 +38,7 @@ Row plan_one(const std::string& file, const Combination& combination, bool expla
   return row;
 }
 
-std::vector<Row> plan_all(const Options& o) {
+std::vector<Row> plan_all(const PlanCommand& o) {
   std::vector<std::pair<std::string, Combination>> tasks;  // with their files
   for (const std::string& file : o.configs) {
     CommonOptions common = o;
@@ -142,7 +135,9 @@ std::string table_of(const std::vector<Row>& rows) {
   return aligned_table(table, left);
 }
 
-int run(const Options& o) {
+}  // namespace
+
+int run(const PlanCommand& o) {
   const std::vector<Row> rows = plan_all(o);
   int threads = 1;
   for (const Row& row : rows) threads = std::max(threads, row.plan.threads);
@@ -166,31 +161,6 @@ int run(const Options& o) {
     }
   }
   return 0;
-}
-
-}  // namespace
-
-void add_plan(CLI::App& app, int& exit_code) {
-  auto o = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand(
-      "plan", "Memory, FLOPs and predicted time of one meta-step; nothing is run");
-  command->add_option("CONFIG", o->configs, "YAML files")->required();
-  command->add_option("-s,--set", o->overrides, "Override a key of the configs: key.path=value")
-      ->allow_extra_args(false)
-      ->take_all();
-  add_over(*command, o->over);
-  command->add_option("--threads", o->threads, "Number of threads (0: all cores)")
-      ->check(CLI::Range(0, kMostThreads));
-  command->add_flag("--explain", o->explain,
-                    "List what is alive at the peak, who made it and who reads it last");
-  command->add_flag("--json", o->json, "One machine-readable object on stdout");
-  command->footer(
-      "Examples:\n"
-      "  mixflow plan configs/quickstart.yaml --explain\n"
-      "  mixflow plan configs/quickstart.yaml --over inner.steps=2,4,8 --over "
-      "gradient.mode=reverse,mixed\n"
-      "  mixflow plan configs/*.yaml -s gradient.mode=reverse --json");
-  command->callback([o, &exit_code] { exit_code = run(*o); });
 }
 
 }  // namespace mixflow

@@ -1,15 +1,13 @@
 #include <spdlog/spdlog.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <map>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "cli/cli.h"
+#include "cli/commands.h"
 #include "kernels/cpu.h"
 #include "sweep/ledger.h"
 #include "sweep/runner.h"
@@ -21,14 +19,6 @@
 
 namespace mixflow {
 namespace {
-
-struct Options {
-  std::string file, out, shard = "1/1", memory_limit = "80%";
-  int jobs = 1;
-  double stale_seconds = 120;
-  int threads = 0;  // of a point; 0: the cores shared out to the jobs
-  bool dry_run = false, retry_failed = false, quiet = false, json = false;
-};
 
 // "2/8": the second of eight.
 std::pair<int, int> parse_shard(const std::string& text) {
@@ -54,7 +44,7 @@ struct Loaded {
 
 // The points of the sweep in the directory; a new sweep's are made and, unless this is a dry run,
 // frozen there.
-Loaded load_points(const Options& o, const SweepSpec& spec, const SweepDir& directory) {
+Loaded load_points(const SweepCommand& o, const SweepSpec& spec, const SweepDir& directory) {
   if (!directory.holds_sweep()) {
     const int threads = o.threads > 0 ? o.threads : std::max(1, usable_cores() / o.jobs);
     ResolvedSweep sweep = resolve_points(spec, threads);
@@ -173,7 +163,9 @@ void print_summary(const SweepSummary& summary, const SweepSpec& spec, const Swe
               summary.failed > 0 ? "; --retry-failed runs failed points again" : "");
 }
 
-int run(const Options& o) {
+}  // namespace
+
+int run(const SweepCommand& o) {
   const std::pair<int, int> shard = parse_shard(o.shard);
   const std::int64_t memory =
       parse_memory(o.memory_limit, usable_memory_bytes(), "sweep: --memory-limit");
@@ -209,45 +201,6 @@ int run(const Options& o) {
   }
   if (summary.interrupted) return 130;
   return summary.done == summary.points ? 0 : 1;
-}
-
-}  // namespace
-
-void add_sweep(CLI::App& app, int& exit_code) {
-  auto o = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand(
-      "sweep", "Train every point of a sweep; the same command again continues it");
-  command->add_option("SWEEP", o->file, "YAML file: a base config and what is varied over it")
-      ->required();
-  command->add_option("--out", o->out, "Sweep directory (default: runs/<name>)");
-  command->add_option("--jobs", o->jobs, "Points at a time, each with its share of the cores")
-      ->check(CLI::Range(1, kMostThreads));
-  command
-      ->add_option("--threads", o->threads,
-                   "Threads of each point whose config leaves it open, for the whole sweep (0: "
-                   "cores / jobs)")
-      ->check(CLI::Range(0, kMostThreads));
-  command->add_option("--shard", o->shard,
-                      "i/n: every n-th point from the i-th only; for Slurm arrays and the like");
-  command->add_option(
-      "--memory-limit", o->memory_limit,
-      "For all points at a time: 12GiB, or a share of what there is (default: 80%)");
-  command
-      ->add_option("--stale-after", o->stale_seconds,
-                   "Seconds without a heartbeat after which a process on another machine counts as "
-                   "dead; the same for all (default: 120)")
-      ->check(CLI::Range(1.0, 86400.0));
-  command->add_flag("--dry-run", o->dry_run,
-                    "List the points with planned memory and time; nothing is written");
-  command->add_flag("--retry-failed", o->retry_failed, "Run failed points again");
-  command->add_flag("--quiet", o->quiet, "No progress");
-  command->add_flag("--json", o->json, "One machine-readable object on stdout");
-  command->footer(
-      "Examples:\n"
-      "  mixflow sweep configs/sweeps/rates.yaml --dry-run\n"
-      "  mixflow sweep configs/sweeps/rates.yaml --jobs 2\n"
-      "  seq 4 | parallel -j4 mixflow sweep configs/sweeps/rates.yaml --threads 1 --shard {}/4");
-  command->callback([o, &exit_code] { exit_code = run(*o); });
 }
 
 }  // namespace mixflow

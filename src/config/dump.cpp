@@ -54,7 +54,7 @@ struct Text {
   }
 };
 
-bool is_unset_text(const Value& value) {
+bool is_unset_text(const ConfigValue& value) {
   const auto* text = std::get_if<std::string>(&value);
   return text != nullptr && text->empty();
 }
@@ -75,7 +75,7 @@ void dump_keys(const std::vector<Key>& keys, void* owner, std::size_t indent, st
         dump_keys(list->keys, list->at(owner, i), indent + 4, out);
         out[start + indent + 2] = '-';
       }
-    } else if (const Value value = key.get(owner); !is_unset_text(value)) {
+    } else if (const ConfigValue value = key.get(owner); !is_unset_text(value)) {
       out += margin + key.name + ": " + yaml_text(value) + "\n";
     }
   }
@@ -83,7 +83,7 @@ void dump_keys(const std::vector<Key>& keys, void* owner, std::size_t indent, st
 
 }  // namespace
 
-std::string yaml_text(const Value& value) { return std::visit(Text{}, value); }
+std::string yaml_text(const ConfigValue& value) { return std::visit(Text{}, value); }
 
 std::string dump_config(const Config& config) {
   std::string out;

@@ -57,7 +57,7 @@ Key& Key::must() {
   return *this;
 }
 
-Key& Key::otherwise(Value value) {
+Key& Key::otherwise(ConfigValue value) {
   fallback = std::move(value);
   return *this;
 }

@@ -23,8 +23,8 @@ namespace mixflow {
 
 // A key's value between YAML and the struct's field; monostate: null, for keys that may be absent.
 // A choice is its name.
-using Value = std::variant<std::monostate, bool, std::int64_t, double, std::string,
-                           std::vector<std::int64_t>, Range>;
+using ConfigValue = std::variant<std::monostate, bool, std::int64_t, double, std::string,
+                                 std::vector<std::int64_t>, Range>;
 
 struct Interval {
   double low = -std::numeric_limits<double>::infinity();
@@ -80,12 +80,12 @@ struct Key {
   std::string unit;  // "" for none
   bool required = false;
   bool nullable = false;  // null means absent
-  Value fallback;         // the default where it is not the struct's own
+  ConfigValue fallback;   // the default where it is not the struct's own
   std::vector<std::string_view>
       kinds;  // applies under these values of the section's `kind`; empty: all
   std::vector<std::string_view> others;  // words that people write instead
-  std::function<Value(const void*)> get;
-  std::function<void(void*, const Value&)> set;
+  std::function<ConfigValue(const void*)> get;
+  std::function<void(void*, const ConfigValue&)> set;
 
   // A section may list one name several times, for different kinds.
   bool applies_to(std::string_view kind) const;
@@ -94,8 +94,8 @@ struct Key {
   Key& when(std::initializer_list<std::string_view> only_under_kinds);
   Key& in(std::string_view unit_name);
   Key& also(std::initializer_list<std::string_view> words);
-  Key& must();                  // required
-  Key& otherwise(Value value);  // default
+  Key& must();                        // required
+  Key& otherwise(ConfigValue value);  // default
 };
 
 // The choice that tells which keys of a section apply, or nullptr.
@@ -117,7 +117,7 @@ template <class T>
 constexpr bool kIsOptional<std::optional<T>> = true;
 
 template <class Field>
-Value to_value(const Field& field) {
+ConfigValue to_value(const Field& field) {
   if constexpr (std::is_same_v<Field, bool>) {
     return field;
   } else if constexpr (std::is_enum_v<Field>) {
@@ -127,14 +127,14 @@ Value to_value(const Field& field) {
   } else if constexpr (kIsVector<Field>) {
     return std::vector<std::int64_t>(field.begin(), field.end());
   } else if constexpr (kIsOptional<Field>) {
-    return field ? to_value(*field) : Value{};
+    return field ? to_value(*field) : ConfigValue{};
   } else {
     return field;  // double, text, range
   }
 }
 
 template <class Field>
-void from_value(const Value& value, Field& field) {
+void from_value(const ConfigValue& value, Field& field) {
   if constexpr (std::is_same_v<Field, bool>) {
     field = std::get<bool>(value);
   } else if constexpr (std::is_enum_v<Field>) {
@@ -168,8 +168,7 @@ class Keys {
   }
   template <class At>
   Key& integer(std::string name, At at, std::int64_t low, std::string doc) {
-    using Field = std::remove_cvref_t<std::invoke_result_t<At, Owner&>>;
-    const std::int64_t high = sizeof(Field) < 8 ? kLargestInt : kLargestInt64;
+    const std::int64_t high = sizeof(FieldOf<At>) < 8 ? kLargestInt : kLargestInt64;
     return add(std::move(name), IntegerType{low, high}, std::move(doc), at);
   }
   template <class At>
@@ -182,8 +181,7 @@ class Keys {
   }
   template <class At>
   Key& choice(std::string name, At at, std::string doc) {
-    using Field = std::remove_cvref_t<std::invoke_result_t<At, Owner&>>;
-    const auto& names = EnumNames<Field>::names;
+    const auto& names = EnumNames<FieldOf<At>>::names;
     return add(std::move(name), ChoiceType{{std::begin(names), std::end(names)}}, std::move(doc),
                at);
   }
@@ -233,8 +231,10 @@ class Keys {
                      std::string doc) {
     Key& key = add_plain(std::move(name), std::move(doc));
     key.type = ChoiceType{std::move(names)};
-    key.get = [get](const void* owner) -> Value { return get(*static_cast<const Owner*>(owner)); };
-    key.set = [set](void* owner, const Value& value) {
+    key.get = [get](const void* owner) -> ConfigValue {
+      return get(*static_cast<const Owner*>(owner));
+    };
+    key.set = [set](void* owner, const ConfigValue& value) {
       set(*static_cast<Owner*>(owner), std::get<std::string>(value));
     };
     return key;
@@ -243,6 +243,10 @@ class Keys {
   std::vector<Key> take() { return std::move(keys_); }
 
  private:
+  // What the accessor `At` reaches.
+  template <class At>
+  using FieldOf = std::remove_cvref_t<std::invoke_result_t<At, Owner&>>;
+
   Key& add_plain(std::string name, std::string doc) {
     Key& key = keys_.emplace_back();
     key.name = std::move(name);
@@ -251,17 +255,16 @@ class Keys {
   }
   template <class At>
   Key& add(std::string name, KeyType type, std::string doc, At at) {
-    using Field = std::remove_cvref_t<std::invoke_result_t<At, Owner&>>;
     Key& key = add_plain(std::move(name), std::move(doc));
     key.type = std::move(type);
-    key.nullable = kIsOptional<Field>;
+    key.nullable = kIsOptional<FieldOf<At>>;
     // Fields are reached through one accessor that takes a mutable struct; reading does not change
     // it.
     key.get = [at](const void* owner) {
-      return to_value<Field>(std::invoke(at, *static_cast<Owner*>(const_cast<void*>(owner))));
+      return to_value<FieldOf<At>>(std::invoke(at, *static_cast<Owner*>(const_cast<void*>(owner))));
     };
-    key.set = [at](void* owner, const Value& value) {
-      from_value<Field>(value, std::invoke(at, *static_cast<Owner*>(owner)));
+    key.set = [at](void* owner, const ConfigValue& value) {
+      from_value<FieldOf<At>>(value, std::invoke(at, *static_cast<Owner*>(owner)));
     };
     return key;
   }

@@ -98,7 +98,7 @@ class Loader {
   void read_leaf(const YamlEntry& entry, const Key& key, void* owner, const std::string& path) {
     note(path, entry.value.place);
     // Until the key is set, the struct holds its default.
-    const Value fallback = key.required ? Value{} : key.get(owner);
+    const ConfigValue fallback = key.required ? ConfigValue{} : key.get(owner);
     key.set(owner, read_value(key, entry.value, path, fallback));
   }
 

@@ -15,7 +15,7 @@ using Kind = YamlNode::Kind;
 // Reads one value; everything that goes wrong ends in `fail`.
 class Reader {
  public:
-  Reader(const Key& key, const std::string& path, const Value& fallback)
+  Reader(const Key& key, const std::string& path, const ConfigValue& fallback)
       : key_(key), path_(path), fallback_(fallback) {}
 
   [[noreturn]] void fail(const YamlNode& node) const { fail(node, path_, key_.type, ""); }
@@ -28,7 +28,7 @@ class Reader {
         "expected " + expectation(type) + ", got " + found_text(node) + more + " (" + hint() + ")");
   }
 
-  Value operator()(const TruthType&, const YamlNode& node) const {
+  ConfigValue operator()(const TruthType&, const YamlNode& node) const {
     if (node.kind == Kind::scalar && !node.quoted) {
       if (node.text == "true" || node.text == "True" || node.text == "TRUE") return true;
       if (node.text == "false" || node.text == "False" || node.text == "FALSE") return false;
@@ -36,15 +36,15 @@ class Reader {
     fail(node);
   }
 
-  Value operator()(const IntegerType& type, const YamlNode& node) const {
+  ConfigValue operator()(const IntegerType& type, const YamlNode& node) const {
     return integer(node, path_, type);
   }
 
-  Value operator()(const NumberType& type, const YamlNode& node) const {
+  ConfigValue operator()(const NumberType& type, const YamlNode& node) const {
     return number(node, path_, type);
   }
 
-  Value operator()(const TextType& type, const YamlNode& node) const {
+  ConfigValue operator()(const TextType& type, const YamlNode& node) const {
     if (node.kind != Kind::scalar || node.text.empty()) fail(node);
     const auto is_word = [](char c) {
       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -57,7 +57,7 @@ class Reader {
     return node.text;
   }
 
-  Value operator()(const ChoiceType& type, const YamlNode& node) const {
+  ConfigValue operator()(const ChoiceType& type, const YamlNode& node) const {
     if (node.kind != Kind::scalar) fail(node);
     if (std::ranges::find(type.names, node.text) != type.names.end()) return node.text;
     const std::string_view near = nearest(node.text, type.names);
@@ -67,7 +67,7 @@ class Reader {
                 "? (" + expectation(key_.type) + ")");
   }
 
-  Value operator()(const RangeType& type, const YamlNode& node) const {
+  ConfigValue operator()(const RangeType& type, const YamlNode& node) const {
     if (node.kind != Kind::list || node.items.size() != 2) fail(node);
     const Range range{number(node.items[0], item_path(path_, 0), {type.each}),
                       number(node.items[1], item_path(path_, 1), {type.each})};
@@ -79,7 +79,7 @@ class Reader {
     return range;
   }
 
-  Value operator()(const IntegersType& type, const YamlNode& node) const {
+  ConfigValue operator()(const IntegersType& type, const YamlNode& node) const {
     if (node.kind != Kind::list) fail(node);
     std::vector<std::int64_t> values;
     for (const YamlNode& item : node.items) {
@@ -88,8 +88,8 @@ class Reader {
     return values;
   }
 
-  Value operator()(const SectionType&, const YamlNode& node) const { fail(node); }
-  Value operator()(const ListType&, const YamlNode& node) const { fail(node); }
+  ConfigValue operator()(const SectionType&, const YamlNode& node) const { fail(node); }
+  ConfigValue operator()(const ListType&, const YamlNode& node) const { fail(node); }
 
  private:
   std::string hint() const {
@@ -143,13 +143,13 @@ class Reader {
 
   const Key& key_;
   const std::string& path_;
-  const Value& fallback_;
+  const ConfigValue& fallback_;
 };
 
 }  // namespace
 
-Value read_value(const Key& key, const YamlNode& node, const std::string& path,
-                 const Value& fallback) {
+ConfigValue read_value(const Key& key, const YamlNode& node, const std::string& path,
+                       const ConfigValue& fallback) {
   if (node.kind == Kind::null && key.nullable) return {};
   const Reader reader(key, path, fallback);
   return std::visit([&](const auto& type) { return reader(type, node); }, key.type);

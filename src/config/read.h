@@ -11,7 +11,7 @@ namespace mixflow {
 
 // The value of a key that is neither a section nor a list. Throws UserError "<place>: <path>:
 // expected .., got .. (what the key is; its default)".
-Value read_value(const Key& key, const YamlNode& node, const std::string& path,
-                 const Value& fallback);
+ConfigValue read_value(const Key& key, const YamlNode& node, const std::string& path,
+                       const ConfigValue& fallback);
 
 }  // namespace mixflow

@@ -17,7 +17,7 @@ const std::vector<Key>& schema();
 struct SchemaRow {
   std::string path;  // inner.optimizer.lr; list items: meta.parameters[].kind
   const Key* key;
-  Value fallback;  // the default; monostate where there is none
+  ConfigValue fallback;  // the default; monostate where there is none
 };
 std::vector<SchemaRow> schema_rows();
 
@@ -28,6 +28,6 @@ std::string schema_text();
 nlohmann::json json_schema();
 
 // A value as YAML (flow style; it reads back as the same value).
-std::string yaml_text(const Value& value);
+std::string yaml_text(const ConfigValue& value);
 
 }  // namespace mixflow

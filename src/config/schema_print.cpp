@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 
 // The default of a key inside `owner`, a default struct whose kind is set.
-Value fallback_of(const Key& key, const void* owner) {
+ConfigValue fallback_of(const Key& key, const void* owner) {
   if (key.required) return {};
   return std::holds_alternative<std::monostate>(key.fallback) ? key.get(owner) : key.fallback;
 }
@@ -43,7 +43,7 @@ class WithKind {
  private:
   const Key* key_;
   void* owner_;
-  Value before_;
+  ConfigValue before_;
 };
 
 void add_rows(const std::vector<Key>& keys, void* owner, const std::string& path,
@@ -64,7 +64,7 @@ void add_rows(const std::vector<Key>& keys, void* owner, const std::string& path
   }
 }
 
-json json_value(const Value& value) {
+json json_value(const ConfigValue& value) {
   if (const auto* range = std::get_if<Range>(&value)) return *range;
   return std::visit(
       [](const auto& v) -> json {
@@ -120,7 +120,7 @@ json key_json(const Key& key, void* owner) {
   out["description"] = key.doc + (key.unit.empty() ? "" : " [" + key.unit + "]");
   const bool leaf = key.get != nullptr;
   if (!leaf || key.required) return out;
-  const Value fallback = fallback_of(key, owner);
+  const ConfigValue fallback = fallback_of(key, owner);
   const auto* text = std::get_if<std::string>(&fallback);
   if (text == nullptr || !text->empty()) out["default"] = json_value(fallback);
   return out;

@@ -149,6 +149,8 @@ class Plans {
     });
   }
 
+  std::size_t count() const { return by_structure_.size(); }
+
   void give(const Config& config, Point& point) const {
     const Plan& plan = by_structure_.at(structure_of(config));
     point.static_bytes = plan.run.static_bytes;
@@ -260,6 +262,7 @@ ResolvedSweep resolve_points(const SweepSpec& spec, int threads) {
     std::swap(configs[sweep.points.size() - 1], configs[i]);
   }
   plans.make_all();
+  sweep.plans = plans.count();
   for (std::size_t i = 0; i < sweep.points.size(); ++i) plans.give(configs[i], sweep.points[i]);
   return sweep;
 }

@@ -39,6 +39,7 @@ struct ResolvedSweep {
   std::vector<Point> points;
   std::size_t left_out = 0;  // combinations, by `when`
   std::size_t repeated = 0;  // combinations with the config of an earlier one
+  std::size_t plans = 0;     // made; points share them
 };
 
 // The base config of a sweep as YAML, every default written out, paths absolute.

@@ -65,11 +65,7 @@ void check_same_run(const std::filesystem::path& a, const std::filesystem::path&
   CHECK(summary(a) == summary(b));
 }
 
-#ifdef __SANITIZE_ADDRESS__
-constexpr int kLongSteps = 2000;
-#else
-constexpr int kLongSteps = 12000;
-#endif
+constexpr int kLongSteps = kThorough ? 12000 : 2000;
 
 // A run whose length lets a signal arrive in its middle.
 Args longer(const std::string& out) {

@@ -83,13 +83,14 @@ TEST_CASE("writing a default out changes nothing, so the schema's defaults are t
 }
 
 TEST_CASE("defaults of kind are the kinds of Config") {
-  std::map<std::string, Value> kinds;
+  std::map<std::string, ConfigValue> kinds;
   for (const SchemaRow& row : schema_rows()) {
     if (row.key->name == "kind" && !row.key->required) kinds[row.path] = row.fallback;
   }
-  const std::map<std::string, Value> expected = {{"inner.optimizer.kind", std::string("sgd")},
-                                                 {"meta.optimizer.kind", std::string("adam")},
-                                                 {"meta.schedule.kind", std::string("constant")}};
+  const std::map<std::string, ConfigValue> expected = {
+      {"inner.optimizer.kind", std::string("sgd")},
+      {"meta.optimizer.kind", std::string("adam")},
+      {"meta.schedule.kind", std::string("constant")}};
   CHECK(kinds == expected);
 }
 

@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <chrono>
 #include <fstream>
 #include <set>
 
@@ -75,18 +74,14 @@ TEST_CASE("combinations that come to the same config are one point") {
   CHECK(work.resolved("grid: {threads: [1, 2]}\n").points.size() == 2);
 }
 
-TEST_CASE("thousands of points that share a plan are planned at once") {
+TEST_CASE("thousands of points that differ in no size share a plan") {
   const Workplace work;
-  const auto start = std::chrono::steady_clock::now();
   const ResolvedSweep sweep =
       work.resolved("random: {samples: 2000, inner.optimizer.lr: {log_uniform: [1e-4, 1]}}\n");
   CHECK(sweep.points.size() > 1900);
+  CHECK(sweep.plans == 1);
   CHECK(sweep.points.front().dynamic_bytes == sweep.points.back().dynamic_bytes);
-#ifndef __SANITIZE_ADDRESS__
-  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
-#else
-  (void)start;
-#endif
+  CHECK(work.resolved("grid: {inner.optimizer.lr: [0.1, 0.2], inner.steps: [1, 2]}\n").plans == 2);
 }
 
 TEST_CASE("a directory keeps its sweep, and says what differs from it") {

@@ -98,7 +98,8 @@ TEST_CASE("twelve of the sixteen modes and remat choices have graphs of their ow
   CHECK(texts.size() == 12);
 }
 
-TEST_CASE("check shows what rounding to bf16 does to each tensor's meta-gradient") {
+TEST_CASE("check shows what rounding to bf16 does to each tensor's meta-gradient" *
+          doctest::skip(!kThorough)) {
   // Wide enough for products that are rounded; float64 would take longer with more.
   const auto report_of = [](const std::string& eps_root) {
     return check(

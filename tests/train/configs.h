@@ -44,13 +44,6 @@ struct TabularFiles : TemporaryDirectory {
   }
 };
 
-// Sanitizers make runs ten times as slow: tests of many configs take fewer of them there.
-#ifdef __SANITIZE_ADDRESS__
-inline constexpr bool kThorough = false;
-#else
-inline constexpr bool kThorough = true;
-#endif
-
 // Two tasks on random tokens for a small transformer.
 inline Config transformer_config(const Settings& settings = {}) {
   return parse_config(
