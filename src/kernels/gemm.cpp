@@ -27,6 +27,7 @@ constexpr int kLibraryLanes = 16;
 // The library packs all columns of B at once, into memory that no plan knows: tens of MiB where
 // there are as many columns as a vocabulary has words.
 constexpr std::int64_t kLibraryColumns = 4096;
+constexpr std::int64_t kLibraryUnit = 16;  // rows and columns that its kernels do not split
 
 const float* floats(const std::byte* p) { return reinterpret_cast<const float*>(p); }
 float* floats(std::byte* p) { return reinterpret_cast<float*>(p); }
@@ -223,44 +224,52 @@ class OwnGemm final : public Kernel {
 
 // --- oneDNN --------------------------------------------------------------------------------------
 
+// Each thread multiplies a part of C by itself: left to its own threads, the library cuts rows
+// only, and all of them pack all of a transposed B.
 class LibraryGemm final : public Kernel {
  public:
-  explicit LibraryGemm(GemmProblem problem) : problem_(std::move(problem)) {}
+  explicit LibraryGemm(GemmProblem problem)
+      : problem_(std::move(problem)), parts_(parts_of(problem_, kLibraryUnit)) {}
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
-    if (problem_.by_batch()) {
-      share_items(problem_.threads, problem_.batch,
-                  [&](std::int64_t b, int) { entry(in, out, b, 1); });
-    } else {
-      for (std::int64_t b = 0; b < problem_.batch; ++b) entry(in, out, b, problem_.threads);
-    }
+    const auto parts = static_cast<std::int64_t>(parts_.size());
+    share_items(problem_.threads, problem_.batch * parts, [&](std::int64_t item, int) {
+      multiply(in, out, item / parts, parts_[static_cast<std::size_t>(item % parts)]);
+    });
   }
 
  private:
-  void entry(const std::byte* const* in, std::byte* const* out, std::int64_t b, int threads) const {
-    const std::int64_t m = problem_.m;
-    const std::int64_t n = problem_.n;
-    float* c = floats(out[0]) + b * problem_.size();
+  void multiply(const std::byte* const* in, std::byte* const* out, std::int64_t b,
+                const GemmPart& part) const {
+    const std::int64_t m = problem_.m, n = problem_.n;
+    const std::int64_t first = b * problem_.size() + part.row * n + part.column;  // of C and Z
+    float* c = floats(out[0]) + first;
     float beta = 0;
     if (problem_.add_z) {
-      const float* z = floats(in[problem_.z_input]) + b * problem_.size();
-      if (z != c) std::memcpy(c, z, static_cast<std::size_t>(problem_.size()) * sizeof(float));
+      const float* z = floats(in[problem_.z_input]) + first;
+      if (z != c) {
+        for (std::int64_t i = 0; i < part.rows; ++i) {
+          std::copy_n(z + i * n, part.columns, c + i * n);
+        }
+      }
       beta = 1;
     }
     for (const GemmFactors& p : problem_.products) {
-      const float* left = floats(in[p.a_input]) + b * p.a_batch;
-      const float* right = floats(in[p.b_input]) + b * p.b_batch;
-      const std::int64_t ldb = p.trans_b ? p.k : n;
-      for (std::int64_t j = 0; j < n; j += kLibraryColumns) {
-        const std::int64_t columns = std::min(kLibraryColumns, n - j);
-        sgemm(p.trans_a, p.trans_b, m, columns, p.k, left, p.trans_a ? m : p.k,
-              right + (p.trans_b ? j * ldb : j), ldb, beta, c + j, n, threads);
+      const std::int64_t lda = p.trans_a ? m : p.k, ldb = p.trans_b ? p.k : n;
+      const float* left = floats(in[p.a_input]) + b * p.a_batch + part.row * (p.trans_a ? 1 : lda);
+      const float* right =
+          floats(in[p.b_input]) + b * p.b_batch + part.column * (p.trans_b ? ldb : 1);
+      for (std::int64_t j = 0; j < part.columns; j += kLibraryColumns) {
+        const std::int64_t columns = std::min(kLibraryColumns, part.columns - j);
+        sgemm(p.trans_a, p.trans_b, part.rows, columns, p.k, left, lda,
+              right + j * (p.trans_b ? ldb : 1), ldb, beta, c + j, n, 1);
       }
       beta = 1;
     }
   }
 
   const GemmProblem problem_;
+  const std::vector<GemmPart> parts_;
 };
 
 // Nothing to multiply: C is Z or zero.

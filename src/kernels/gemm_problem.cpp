@@ -11,6 +11,7 @@ namespace {
 
 // Multiplications and additions in the time that one element takes to be packed.
 constexpr double kPackedElement = 24;
+constexpr double kTurned = 1.25;  // times that where it is transposed
 
 std::int64_t quotient_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -60,8 +61,8 @@ std::vector<GemmPart> parts_of(const GemmProblem& problem, std::int64_t unit) {
   for (const GemmFactors& f : problem.products) {
     const auto k = static_cast<double>(f.k);
     terms += k;
-    a_terms += f.packed_a ? 0 : k;
-    b_terms += f.packed_b ? 0 : k;
+    a_terms += f.packed_a ? 0 : f.trans_a ? kTurned * k : k;
+    b_terms += f.packed_b ? 0 : f.trans_b ? kTurned * k : k;
   }
   const std::int64_t down = quotient_up(problem.m, unit), across = quotient_up(problem.n, unit);
   std::int64_t best = 1;
