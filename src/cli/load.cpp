@@ -1,8 +1,8 @@
-#include "config/load.h"
 
 #include <spdlog/spdlog.h>
 
 #include <set>
+#include <string>
 
 #include "cli/commands.h"
 

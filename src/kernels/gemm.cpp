@@ -1,7 +1,9 @@
 #include "kernels/gemm.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "kernels/gemm_problem.h"
@@ -27,7 +29,7 @@ constexpr int kLibraryLanes = 16;
 // The library packs all columns of B at once, into memory that no plan knows: tens of MiB where
 // there are as many columns as a vocabulary has words.
 constexpr std::int64_t kLibraryColumns = 4096;
-constexpr std::int64_t kLibraryUnit = 16;  // rows and columns that its kernels do not split
+constexpr std::int64_t kLibraryUnit = 16;  // parts meet at cache lines of C
 
 const float* floats(const std::byte* p) { return reinterpret_cast<const float*>(p); }
 float* floats(std::byte* p) { return reinterpret_cast<float*>(p); }
@@ -233,13 +235,17 @@ class LibraryGemm final : public Kernel {
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
     const auto parts = static_cast<std::int64_t>(parts_.size());
+    std::atomic<bool> failed = false;  // nothing may be thrown out of the region
     share_items(problem_.threads, problem_.batch * parts, [&](std::int64_t item, int) {
-      multiply(in, out, item / parts, parts_[static_cast<std::size_t>(item % parts)]);
+      if (!multiply(in, out, item / parts, parts_[static_cast<std::size_t>(item % parts)]))
+        failed = true;
     });
+    if (failed) throw std::bad_alloc();
   }
 
  private:
-  void multiply(const std::byte* const* in, std::byte* const* out, std::int64_t b,
+  // False if the library failed.
+  bool multiply(const std::byte* const* in, std::byte* const* out, std::int64_t b,
                 const GemmPart& part) const {
     const std::int64_t m = problem_.m, n = problem_.n;
     const std::int64_t first = b * problem_.size() + part.row * n + part.column;  // of C and Z
@@ -261,11 +267,14 @@ class LibraryGemm final : public Kernel {
           floats(in[p.b_input]) + b * p.b_batch + part.column * (p.trans_b ? ldb : 1);
       for (std::int64_t j = 0; j < part.columns; j += kLibraryColumns) {
         const std::int64_t columns = std::min(kLibraryColumns, part.columns - j);
-        sgemm(p.trans_a, p.trans_b, part.rows, columns, p.k, left, lda,
-              right + j * (p.trans_b ? ldb : 1), ldb, beta, c + j, n, 1);
+        if (!sgemm(p.trans_a, p.trans_b, part.rows, columns, p.k, left, lda,
+                   right + j * (p.trans_b ? ldb : 1), ldb, beta, c + j, n)) {
+          return false;
+        }
       }
       beta = 1;
     }
+    return true;
   }
 
   const GemmProblem problem_;

@@ -29,8 +29,8 @@ struct GemmProblem {
   const GemmKernels* kernels;
 
   std::int64_t size() const { return m * n; }
-  // Whether whole batch entries go to threads: each on one thread beats entries in turn on all
-  // threads, if none is left idle.
+  // Whether whole batch entries go to threads: each on one thread beats parts of entries, if none
+  // is left idle.
   bool by_batch() const {
     return threads > 1 && (batch % threads == 0 || batch >= std::int64_t{4} * threads);
   }

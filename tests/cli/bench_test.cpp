@@ -205,7 +205,7 @@ TEST_CASE("an interrupted bench ends with what it has measured") {
   Process process(
       Args{"bench"} + tiny({"--over", "inner.steps=1,2", "--reps", "1000000", "--json"}),
       directory.path);
-  std::this_thread::sleep_for(std::chrono::seconds(3));
+  process.wait_for("warmed up");
   process.signal(SIGINT);
   const Outcome outcome = process.wait();
   CHECK(outcome.code == 130);

@@ -41,6 +41,14 @@ class Process {
     return {"/bin/sh", {"-c", command, MIXFLOW_BINARY}, directory};
   }
 
+  // Waits until it has said this on stderr.
+  void wait_for(const std::string& text) const {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+    while (read_text(output_ / "err").find(text) == std::string::npos) {
+      REQUIRE(std::chrono::steady_clock::now() < end);
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
   void signal(int number) const { ::kill(pid_, number); }
   pid_t pid() const { return pid_; }
 

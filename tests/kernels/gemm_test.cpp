@@ -99,7 +99,7 @@ TEST_CASE("Depths beyond one pass, many products and copied panels agree with f6
 TEST_CASE("Large products agree with f64, batched, accumulated and on several threads") {
   Rng rng(1, Purpose::check, 3);
   for (const auto [trans_a, trans_b] : kAllFlags) {
-    for (const int threads : {1, 2, 4}) {
+    for (const int threads : {1, 2, 3, 4}) {
       for (const std::int64_t batch : {1, 2, 3}) {
         GemmShape shape{.batch = batch,
                         .m = 131,
@@ -113,6 +113,8 @@ TEST_CASE("Large products agree with f64, batched, accumulated and on several th
         check(shape, rng);
       }
     }
+    // Fewer parts than threads.
+    check({.m = 11, .n = 70, .products = {{6000, trans_a, trans_b}}, .threads = 8}, rng);
   }
 }
 
@@ -163,13 +165,12 @@ TEST_CASE("The parts of a product are each thread's at most once, and all of C")
   // Seven threads on three by three blocks: two rows of three.
   CHECK(parts_of(normalise({.m = 96, .n = 96, .products = {{64}}, .threads = 7}), 32).size() == 6);
   // A transposed factor takes longer to pack: each thread packs its own part of it.
-  const auto first_part = [](bool trans_a, bool trans_b) {
+  const auto first_part = [](std::int64_t n, bool trans_a, bool trans_b) {
     return parts_of(
-        normalise({.m = 512, .n = 512, .products = {{2048, trans_a, trans_b}}, .threads = 2}),
-        16)[0];
+        normalise({.m = 512, .n = n, .products = {{2048, trans_a, trans_b}}, .threads = 2}), 16)[0];
   };
-  CHECK(first_part(true, false).rows == 256);
-  CHECK(first_part(false, true).columns == 256);
+  CHECK(first_part(512, true, false).rows == 256);
+  CHECK(first_part(480, false, true).columns == 240);
 }
 
 TEST_CASE("Large products by panels agree with f64 beyond every chunk, and threads change no bit") {

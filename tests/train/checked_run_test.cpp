@@ -131,7 +131,7 @@ TEST_CASE("checked runs of every shipped config give the reference's bits in f64
   for (const auto& path : shipped_configs()) {
     CAPTURE(path);
     for (const std::string mode : {"mixed", "reverse"}) {
-      if (!kThorough && mode == "reverse") continue;
+      if (!kThorough && mode == "reverse" && path != shipped_configs().front()) continue;
       CAPTURE(mode);
       const Built built(shrunk(path, data, {"precision=f64", "gradient.mode=" + mode}));
       check_against_reference(built, built.experiment.train);
@@ -145,7 +145,7 @@ TEST_CASE("runs of every shipped config give the same bits with shared memory as
   for (const auto& path : shipped_configs()) {
     CAPTURE(path);
     for (const std::string mode : {"mixed", "reverse"}) {
-      if (!kThorough && mode == "reverse") continue;
+      if (!kThorough && mode == "reverse" && path != shipped_configs().front()) continue;
       CAPTURE(mode);
       const Built built(shrunk(path, data, {"precision=f32", "gradient.mode=" + mode}));
       check_shared_against_apart(built, built.experiment.train);

@@ -117,10 +117,10 @@ TEST_CASE("a carried inner state and a window end derivatives as a constant thet
         flop("{steps: 2}") + 2 * (flop("{steps: 2, window: 1}") - flop("{steps: 1}")));
 }
 
-TEST_CASE("a plan has as many kernels for every unroll length from two steps on" *
-          doctest::skip(!kThorough)) {
+TEST_CASE("a plan has as many kernels for every unroll length from two steps on") {
   for (const std::string& parameters : {kRatesPerWeight, kScorer}) {
     for (const std::string mode : {"mixed", "reverse"}) {
+      if (!kThorough && (parameters != kScorer || mode != "mixed")) continue;
       CAPTURE(parameters);
       CAPTURE(mode);
       const auto kernels = [&](const std::string& steps) {

@@ -1,4 +1,4 @@
-// What tests of files and messages share.
+// What tests of all folders share.
 #pragma once
 
 #include <unistd.h>
