@@ -10,24 +10,33 @@ namespace {
 
 constexpr int kMostThreads = 1024;  // of --threads
 
+// An option that may be given several times, with one value each.
+CLI::Option* add_list(CLI::App& command, const std::string& name, std::vector<std::string>& values,
+                      const std::string& what) {
+  return command.add_option(name, values, what)->allow_extra_args(false)->take_all();
+}
+
+void add_threads(CLI::App& command, int& threads) {
+  command.add_option("--threads", threads, "Number of threads (0: all cores)")
+      ->check(CLI::Range(0, kMostThreads));
+}
+
+void add_json(CLI::App& command, bool& json) {
+  command.add_flag("--json", json, "One machine-readable object on stdout");
+}
+
 void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("CONFIG", options.config, "YAML file that describes the experiment")
       ->required();
-  command.add_option("-s,--set", options.overrides, "Override a key of the config: key.path=value")
-      ->allow_extra_args(false)
-      ->take_all();
-  command.add_option("--threads", options.threads, "Number of threads (0: all cores)")
-      ->check(CLI::Range(0, kMostThreads));
-  command.add_flag("--json", options.json, "One machine-readable object on stdout");
+  add_list(command, "-s,--set", options.overrides, "Override a key of the config: key.path=value");
+  add_threads(command, options.threads);
+  add_json(command, options.json);
 }
 
 void add_over(CLI::App& command, std::vector<std::string>& lists) {
-  command
-      .add_option("--over", lists,
-                  "One row per value, or per combination of several lists, the first varying "
-                  "slowest: key.path=a,b,c")
-      ->allow_extra_args(false)
-      ->take_all();
+  add_list(command, "--over", lists,
+           "One row per value, or per combination of several lists, the first varying slowest: "
+           "key.path=a,b,c");
 }
 
 // Of the names of an enumeration.
@@ -59,15 +68,12 @@ void describe(CLI::App& command, TrainCommand& o) {
 void describe(CLI::App& command, PlanCommand& o) {
   command.description("Memory, FLOPs and predicted time of one meta-step; nothing is run");
   command.add_option("CONFIG", o.configs, "YAML files")->required();
-  command.add_option("-s,--set", o.overrides, "Override a key of the configs: key.path=value")
-      ->allow_extra_args(false)
-      ->take_all();
+  add_list(command, "-s,--set", o.overrides, "Override a key of the configs: key.path=value");
   add_over(command, o.over);
-  command.add_option("--threads", o.threads, "Number of threads (0: all cores)")
-      ->check(CLI::Range(0, kMostThreads));
+  add_threads(command, o.threads);
   command.add_flag("--explain", o.explain,
                    "List what is alive at the peak, who made it and who reads it last");
-  command.add_flag("--json", o.json, "One machine-readable object on stdout");
+  add_json(command, o.json);
   command.footer(
       "Examples:\n"
       "  mixflow plan configs/quickstart.yaml --explain\n"
@@ -128,7 +134,7 @@ void describe(CLI::App& command, SweepCommand& o) {
                    "List the points with planned memory and time; nothing is written");
   command.add_flag("--retry-failed", o.retry_failed, "Run failed points again");
   command.add_flag("--quiet", o.quiet, "No progress");
-  command.add_flag("--json", o.json, "One machine-readable object on stdout");
+  add_json(command, o.json);
   command.footer(
       "Examples:\n"
       "  mixflow sweep configs/sweeps/rates.yaml --dry-run\n"
@@ -165,27 +171,26 @@ void describe(CLI::App& command, ReportCommand& o) {
       ->required();
   command.add_option("--format", o.format, "md, csv, tex (booktabs) or html (default: md)")
       ->check(one_of(kFormatNames));
-  const auto list = [&](const char* name, std::vector<std::string>& values, const char* what) {
-    return command.add_option(name, values, what)->allow_extra_args(false)->take_all();
-  };
-  list("--rows", o.report.rows,
-       "Config keys whose values make the rows (default: those that differ)")
+  add_list(command, "--rows", o.report.rows,
+           "Config keys whose values make the rows (default: those that differ)")
       ->delimiter(',');
-  list("--cols", o.report.cols, "Config keys whose values make the columns")->delimiter(',');
-  list("--value", o.report.values,
-       "Numbers to show: of the summary (step_s, dynamic_bytes), of curves (meta_loss.min, "
-       "validation.loss_after_5), of the plan (plan.flop), or a config key")
+  add_list(command, "--cols", o.report.cols, "Config keys whose values make the columns")
+      ->delimiter(',');
+  add_list(command, "--value", o.report.values,
+           "Numbers to show: of the summary (step_s, dynamic_bytes), of curves (meta_loss.min, "
+           "validation.loss_after_5), of the plan (plan.flop), or a config key")
       ->delimiter(',');
   command.add_option("--agg", o.agg, "What is said of several runs; mean comes with its interval")
       ->check(one_of(kAggNames))
       ->capture_default_str();
-  list("--baseline", o.report.baseline,
-       "Also ratios to the cells with this value: key=value; several narrow it down");
-  list("--x", o.report.x, "Config keys that plots of the values run along (html)")->delimiter(',');
+  add_list(command, "--baseline", o.report.baseline,
+           "Also ratios to the cells with this value: key=value; several narrow it down");
+  add_list(command, "--x", o.report.x, "Config keys that plots of the values run along (html)")
+      ->delimiter(',');
   command.add_flag("--all", o.report.all,
                    "Also count runs that have not finished, as far as they have got");
   command.add_option("--out", o.out, "Write to this file; its name may tell the format");
-  command.add_flag("--json", o.json, "One machine-readable object on stdout");
+  add_json(command, o.json);
   command.footer(
       "Examples:\n"
       "  mixflow report runs\n"
@@ -212,9 +217,8 @@ void describe(CLI::App& command, GraphCommand& o) {
 
 void describe(CLI::App& command, InfoCommand& o) {
   command.description("Build, CPU, libraries and the measured matmul peak");
-  command.add_option("--threads", o.threads, "Number of threads (0: all cores)")
-      ->check(CLI::Range(0, kMostThreads));
-  command.add_flag("--json", o.json, "One machine-readable object on stdout");
+  add_threads(command, o.threads);
+  add_json(command, o.json);
   command.footer("Example:\n  mixflow info --json");
 }
 

@@ -42,10 +42,8 @@ class Bf16Gemm final : public Kernel {
       });
       return;
     }
-    const auto parts = static_cast<std::int64_t>(parts_.size());
-    share_items(problem_.threads, problem_.batch * parts, [&](std::int64_t item, int thread) {
-      multiply_part(in, out, item / parts, parts_[static_cast<std::size_t>(item % parts)],
-                    words + thread * sizes_.words, {0, 1});
+    share_parts(problem_, parts_, [&](std::int64_t b, const GemmPart& part, int thread) {
+      multiply_part(in, out, b, part, words + thread * sizes_.words, {0, 1});
     });
   }
 

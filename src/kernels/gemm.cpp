@@ -234,11 +234,9 @@ class LibraryGemm final : public Kernel {
       : problem_(std::move(problem)), parts_(parts_of(problem_, kLibraryUnit)) {}
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
-    const auto parts = static_cast<std::int64_t>(parts_.size());
     std::atomic<bool> failed = false;  // nothing may be thrown out of the region
-    share_items(problem_.threads, problem_.batch * parts, [&](std::int64_t item, int) {
-      if (!multiply(in, out, item / parts, parts_[static_cast<std::size_t>(item % parts)]))
-        failed = true;
+    share_parts(problem_, parts_, [&](std::int64_t b, const GemmPart& part, int) {
+      if (!multiply(in, out, b, part)) failed = true;
     });
     if (failed) throw std::bad_alloc();
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/gemm.h"
+#include "kernels/team.h"
 
 namespace mixflow {
 
@@ -47,6 +48,15 @@ struct GemmPart {
 // C's parts, at most one for each thread (all of C, where threads take whole batch entries), cut at
 // multiples of `unit`: even ones, and such that little is packed by more than one thread.
 std::vector<GemmPart> parts_of(const GemmProblem& problem, std::int64_t unit);
+
+// work(b, part, thread) for every part of every batch entry, each thread its share of them.
+template <class Work>
+void share_parts(const GemmProblem& problem, const std::vector<GemmPart>& parts, const Work& work) {
+  const auto count = static_cast<std::int64_t>(parts.size());
+  share_items(problem.threads, problem.batch * count, [&](std::int64_t item, int thread) {
+    work(item / count, parts[static_cast<std::size_t>(item % count)], thread);
+  });
+}
 
 // Inputs rounded to bf16, sums in f32, by kernels that have blocks (bf16_gemm.cpp),
 std::unique_ptr<Kernel> make_bf16_gemm(GemmProblem problem, const Bf16Kernels& kernels);

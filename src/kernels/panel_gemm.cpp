@@ -37,10 +37,8 @@ class PanelGemm final : public Kernel {
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte* scratch) const override {
     auto* memory = reinterpret_cast<float*>(scratch);
-    const auto parts = static_cast<std::int64_t>(parts_.size());
-    share_items(problem_.threads, problem_.batch * parts, [&](std::int64_t item, int thread) {
-      multiply(in, out, item / parts, parts_[static_cast<std::size_t>(item % parts)],
-               memory + thread * thread_floats_);
+    share_parts(problem_, parts_, [&](std::int64_t b, const GemmPart& part, int thread) {
+      multiply(in, out, b, part, memory + thread * thread_floats_);
     });
   }
 
