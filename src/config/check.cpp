@@ -41,7 +41,7 @@ void check_preset(const Config& config) {
          preset + " changes nothing, since gradient.remat.policy says what is kept: gradients " +
              std::string(name_of(policy.gradients)) + ", second_order " +
              std::string(name_of(policy.second_order)) + ", reuse " +
-             (policy.reuse ? "true" : "false") + "; remove the preset or the policy");
+             std::to_string(policy.reuse) + "; remove the preset or the policy");
   }
 }
 

@@ -3,6 +3,7 @@
 // config.yaml. Key names are the YAML's.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -146,6 +147,7 @@ struct InnerConfig {
   OptimizerConfig optimizer;
   // The inner state outlives a meta-step.
   bool carries_state() const { return reset_every != 1; }
+  std::int64_t differentiated_steps() const { return window > 0 ? std::min(window, steps) : steps; }
   bool operator==(const InnerConfig&) const = default;
 };
 
@@ -218,8 +220,9 @@ enum class BlockKeep : std::uint8_t {
 struct RematPolicy {
   BlockKeep gradients = BlockKeep::by_block;     // of L in each step, and of V
   BlockKeep second_order = BlockKeep::by_block;  // the derivative of the gradient (H c_g, M c_g)
-  // Steps keep the primal pass of their gradient, so that second order computes tangents alone.
-  bool reuse = false;
+  // As many of the last inner steps keep the primal pass of their gradient, so that second order
+  // computes tangents alone; -1: all steps.
+  std::int64_t reuse = 0;
   bool operator==(const RematPolicy&) const = default;
 };
 
@@ -248,7 +251,7 @@ enum class Preset : std::uint8_t {
   none,
   smallest,  // blocks keep their inputs
   balanced,  // the results of products
-  fastest,   // and steps keep what their gradient computed, to be reused
+  fastest,   // and all steps keep what their gradient computed, to be reused
 };
 
 struct GradientConfig {

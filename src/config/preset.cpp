@@ -6,7 +6,7 @@ namespace mixflow {
 
 RematPolicy policy_of(Preset preset) {
   const BlockKeep keep = preset == Preset::smallest ? BlockKeep::inputs : BlockKeep::dots;
-  return {.gradients = keep, .second_order = keep, .reuse = preset == Preset::fastest};
+  return {.gradients = keep, .second_order = keep, .reuse = preset == Preset::fastest ? -1 : 0};
 }
 
 RematPolicy resolved_policy(const Config& config) {

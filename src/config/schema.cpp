@@ -425,8 +425,9 @@ std::vector<Key> remat_policy_keys() {
   keys.choice("gradients", &RematPolicy::gradients, "what blocks keep in gradients of L and V");
   keys.choice("second_order", &RematPolicy::second_order,
               "what blocks keep where mixed mode differentiates a gradient");
-  keys.truth("reuse", &RematPolicy::reuse,
-             "steps keep what their gradients computed: second order is tangents alone");
+  keys.integer("reuse", &RematPolicy::reuse, -1,
+               "the last steps that keep what their gradients computed, for second order; -1: all")
+      .in("inner steps");
   return keys.take();
 }
 

@@ -43,17 +43,20 @@ void add_warnings(Config& config) {
                               "from one task to another");
   }
   const RematConfig& remat = config.gradient.remat;
-  const bool reuse = resolved_policy(config).reuse;
-  if (reuse && !remat.step) {
+  const std::int64_t reuse = resolved_policy(config).reuse;
+  if (reuse != 0 && !remat.step) {
     config.warnings.push_back(origin(config, "gradient.remat.step") +
                               ": steps that keep all they compute leave nothing to "
-                              "gradient.remat.policy.reuse, true here");
+                              "gradient.remat.policy.reuse, " +
+                              std::to_string(reuse) + " here");
   }
-  if (!remat.save_inner_grads && (reuse || !remat.step)) {
+  const bool all_reused = reuse < 0 || reuse >= config.inner.differentiated_steps();
+  if (!remat.save_inner_grads && (all_reused || !remat.step)) {
     config.warnings.push_back(
         origin(config, "gradient.remat.save_inner_grads") +
         ": false changes nothing, since steps keep more than their gradients: " +
-        (remat.step ? "gradient.remat.policy.reuse is true" : "gradient.remat.step is false"));
+        (remat.step ? "gradient.remat.policy.reuse is " + std::to_string(reuse)
+                    : "gradient.remat.step is false"));
   }
   const std::int64_t window = config.inner.window;
   if (window == 0 || window == config.inner.steps) return;

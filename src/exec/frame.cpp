@@ -137,7 +137,7 @@ class Frame::LoopRun {
           to = slice(out[nk_ + partner], loop_.ys[partner], next);
         } else if (carry.kind == CarryPlan::Kind::moving) {
           const StackPlan& xs = loop_.xs[partner];
-          to = index == xs.edge_index ? nullptr : slice(in[nc_ + nk_ + partner], xs, index);
+          if (index != xs.edge_index) to = slice(in[nc_ + nk_ + partner], xs, index);
         }
         frame.bind_output(output++, to);
         next_of(w, k) = to;

@@ -358,7 +358,7 @@ Stage StageBuilder::objective() const {
   Ids consts = add_theta0(draft, eta);
   const Data data = add_data(draft, tasks_, config_.inner.steps, outer_);
   append(consts, hypers_.compute(draft.b, eta, config_.inner.steps, dtype_));
-  const bool frozen = config_.inner.window > 0 && config_.inner.window < config_.inner.steps;
+  const bool frozen = config_.inner.differentiated_steps() < config_.inner.steps;
   std::size_t shared = num_shared();
   if (frozen) {
     Ids eta_before;
@@ -444,8 +444,7 @@ std::int64_t StageBuilder::model_flop() const {
   const std::int64_t outer_gradient = dot_flop(*clean(*vjp(*outer, outer_active, {true}).graph));
 
   const std::int64_t steps = config_.inner.steps;
-  const std::int64_t window = config_.inner.window;
-  std::int64_t differentiated = window > 0 ? std::min(window, steps) : steps;
+  std::int64_t differentiated = config_.inner.differentiated_steps();
   if (config_.gradient.mode == Mode::first_order) differentiated = 0;
   std::int64_t unroll = checked_product("FLOPs", {steps, gradient});
   if (differentiated > 0) {

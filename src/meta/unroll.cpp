@@ -1,5 +1,8 @@
 #include "meta/unroll.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "models/losses.h"
 #include "util/error.h"
 
@@ -30,9 +33,9 @@ Ids stopped(Builder& b, std::span<const Id> xs) {
 
 }  // namespace
 
-Policy step_policy(const RematConfig& remat) {
+Policy step_policy(const RematConfig& remat, bool reused) {
   if (!remat.step) return {Policy::Keep::all, {}};
-  if (remat.policy.reuse) return {Policy::Keep::dots, {}};
+  if (reused) return {Policy::Keep::dots, {}};
   if (remat.save_inner_grads) return {Policy::Keep::names, {kInnerGrads}};
   return {Policy::Keep::carries, {}};
 }
@@ -148,7 +151,8 @@ Unroll::State Unroll::start(Builder& b, std::span<const Id> theta0) const {
 }
 
 Unroll::Steps Unroll::run(Builder& b, const State& state, std::span<const Id> shared,
-                          std::span<const Id> data, std::int64_t first, std::int64_t count) const {
+                          std::span<const Id> data, std::int64_t first, std::int64_t count,
+                          const Policy& policy) const {
   MIXFLOW_CHECK(count > 0, "a run of no steps");
   Ids consts;
   Ids xs;
@@ -168,34 +172,52 @@ Unroll::Steps Unroll::run(Builder& b, const State& state, std::span<const Id> sh
   }
   Ids carry = state.theta;
   append(carry, state.opt_state);
-  const Builder::Loop loop =
-      b.scan(body_, consts, carry, xs, count, false, step_policy(config_.gradient.remat));
+  const Builder::Loop loop = b.scan(body_, consts, carry, xs, count, false, policy);
   const auto split = loop.carry.begin() + static_cast<std::ptrdiff_t>(state.theta.size());
   return {{Ids(loop.carry.begin(), split), Ids(split, loop.carry.end())}, loop.ys[0]};
 }
 
+// The first differentiated step starts from constants, unless theta_0 is learned: its gradient is
+// then differentiated along eta alone, where the inner loss reads eta.
+std::int64_t Unroll::reused_steps() const {
+  const RematConfig& remat = config_.gradient.remat;
+  if (!remat.step) return 0;
+  const bool init = std::ranges::any_of(config_.meta.parameters, [](const MetaParameter& learned) {
+    return learned.kind == MetaKind::init;
+  });
+  std::int64_t most = config_.inner.differentiated_steps();
+  if (!init && hypers_.loss_sources().empty()) --most;
+  return remat.policy.reuse < 0 ? most : std::min(remat.policy.reuse, most);
+}
+
 Unroll::Steps Unroll::run_all(Builder& b, const State& from, std::span<const Id> shared,
                               std::span<const Id> prefix, std::span<const Id> data) const {
-  const std::int64_t steps = config_.inner.steps;
-  const std::int64_t window = config_.inner.window;
-  if (window <= 0 || window >= steps) {
-    Builder::Scope scope(b, "unroll");
-    return run(b, from, shared, data, 0, steps);
-  }
-  const std::int64_t before = steps - window;
-  Steps first;
-  {
+  const std::int64_t differentiated = config_.inner.differentiated_steps();
+  const std::int64_t before = config_.inner.steps - differentiated;
+  const std::int64_t reused = reused_steps();
+  Steps result{from, kNone};
+  const auto go_on = [&](std::span<const Id> values, std::int64_t first, std::int64_t count,
+                         const Policy& policy) {
+    if (count == 0) return;
+    Steps next = run(b, result.state, values, data, first, count, policy);
+    const Ids parts{result.losses, next.losses};
+    if (first > 0) next.losses = b.concat(parts, 0);
+    result = std::move(next);
+  };
+  const auto stop = [&] {  // zero derivatives at the border: the state counts as a constant
+    result.state = {stopped(b, result.state.theta), stopped(b, result.state.opt_state)};
+  };
+  if (before > 0) {
     Builder::Scope scope(b, "unroll before the window");
-    const State constant{stopped(b, from.theta), stopped(b, from.opt_state)};
-    first = run(b, constant, stopped(b, prefix), data, 0, before);
+    stop();
+    go_on(stopped(b, prefix), 0, before, {});
   }
   Builder::Scope scope(b, "unroll");
-  // Zero derivatives at the border too: theta and opt_state there count as constants.
-  const State border{stopped(b, first.state.theta), stopped(b, first.state.opt_state)};
-  Steps last = run(b, border, shared, data, before, window);
-  const Ids parts{first.losses, last.losses};
-  last.losses = b.concat(parts, 0);
-  return last;
+  if (before > 0) stop();
+  const RematConfig& remat = config_.gradient.remat;
+  go_on(shared, before, differentiated - reused, step_policy(remat, false));
+  go_on(shared, before + differentiated - reused, reused, step_policy(remat, true));
+  return result;
 }
 
 Id Unroll::outer_loss(Builder& b, std::span<const Id> theta, std::span<const Id> fields) const {

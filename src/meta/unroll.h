@@ -7,7 +7,7 @@
 // The T steps are a scan whose body holds the inner gradient as a `grad` node, so that graph size
 // does not depend on T and the derivative of the gradient is a choice: kept symbolic for mixed mode
 // and first order, lowered before the outer vjp for reverse mode (Kemaev et al. 2025, section 3).
-// Per-step rematerialisation is the scan's policy.
+// Per-step rematerialisation is the scan's policy; steps of another policy are a scan of their own.
 #pragma once
 
 #include <cstdint>
@@ -53,9 +53,10 @@ class Unroll {
   // theta_0 and a zero optimiser state.
   State start(Builder& b, std::span<const Id> theta0) const;
   // Steps first .. first + count - 1, counted from 0, of an unroll of as many steps as `shared`
-  // (Hypers::compute) and `data` (inner fields, [steps or 1, B, ..]) have. count > 0.
+  // (Hypers::compute) and `data` (inner fields, [steps or 1, B, ..]) have; count > 0. `policy`
+  // matters where they are differentiated.
   Steps run(Builder& b, const State& state, std::span<const Id> shared, std::span<const Id> data,
-            std::int64_t first, std::int64_t count) const;
+            std::int64_t first, std::int64_t count, const Policy& policy = {}) const;
   // All T steps on from a state; derivatives flow through the last inner.window only. The steps
   // before read `prefix` instead of `shared`: the same values, or others with which to vary the
   // window alone.
@@ -70,6 +71,9 @@ class Unroll {
  private:
   GraphPtr build_inner_loss() const;
   GraphPtr build_body() const;
+  // How many of the last steps keep what their gradient computed (remat.policy.reuse): none that
+  // nothing differentiates again.
+  std::int64_t reused_steps() const;
 
   const Config& config_;
   const Model& model_;
@@ -81,7 +85,8 @@ class Unroll {
   GraphPtr body_;
 };
 
-// What a T-scan keeps under the configuration's remat switches.
-Policy step_policy(const RematConfig& remat);
+// What a scan over inner steps keeps under the configuration's remat switches; `reused`: these
+// steps are among those that remat.policy.reuse counts.
+Policy step_policy(const RematConfig& remat, bool reused);
 
 }  // namespace mixflow

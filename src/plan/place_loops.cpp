@@ -49,12 +49,14 @@ void BodyPlanner::place_loop(std::int32_t time) {
   // Moving carries first: they save most, and only they can use a stack with an edge.
   for (std::int32_t k = 0; k < region.num_carry; ++k) {
     place_carry(node, time, *loop, k, out[static_cast<std::size_t>(k)], xs_taken);
-    const CarryPlan& carry = loop->carries[static_cast<std::size_t>(k)];
-    if (carry.kind != CarryPlan::Kind::moving) continue;
-    // At the edge the carry comes from the only slot there is: no room for temporaries.
-    const auto xs = static_cast<std::size_t>(carry.partner);
-    if (loop->xs[xs].edge == kNone) continue;
-    in[static_cast<std::size_t>(region.num_consts + region.num_carry) + xs].donated = false;
+  }
+  // At the edge temporaries take the slot of the iteration before. There is none where a carry has
+  // moved there, or where the edge is all there is.
+  for (std::size_t j = 0; j < loop->xs.size(); ++j) {
+    StackPlan& xs = loop->xs[j];
+    if (xs.edge == kNone || (!xs_taken[j] && region.n > 1)) continue;
+    in[static_cast<std::size_t>(region.num_consts + region.num_carry) + j].donated = false;
+    xs.donated = xs_taken[j];
   }
   for (std::int32_t j = 0; j < ny; ++j) {
     place_ys(node, time, *loop, j, out[static_cast<std::size_t>(region.num_carry + j)], xs_taken);
@@ -127,9 +129,8 @@ void BodyPlanner::place_xs(const Node& node, std::int32_t time, LoopPlan& loop,
       xs.edge_index = e->index;
       xs.shift = e->shift;
     }
-    // At the edge temporaries take the slot of the iteration before, which must be over by then.
-    const bool edge_fits =
-        xs.edge == kNone || (xs.edge_index == last_index && region.n > 1 && loop.threads == 1);
+    // What lies at the edge must be read last.
+    const bool edge_fits = xs.edge == kNone || (xs.edge_index == last_index && loop.threads == 1);
     if (planner_.options.share && last(r) == time && storage(r) >= 0 && occurrences(node, r) == 1 &&
         edge_fits) {
       xs.donated = true;
@@ -159,6 +160,21 @@ std::int32_t BodyPlanner::donated_xs_for(const Node& node, const LoopPlan& loop,
   return found;
 }
 
+// Gives the final value of a carry that moves along `xs`, and is read, the memory where the last
+// iteration leaves it, if it may stay there: at the edge, or in the only slot.
+bool BodyPlanner::ends_in(const Node& node, const LoopPlan& loop, std::int32_t xs, Id final,
+                          std::int32_t time) {
+  const Region& region = *loop.region;
+  const StackPlan& stack = loop.xs[static_cast<std::size_t>(xs)];
+  if (last(final) == end_ || (stack.edge == kNone && region.n > 1)) return false;
+  const Id memory =
+      root(stack.edge != kNone
+               ? stack.edge
+               : node.in[static_cast<std::size_t>(region.num_consts + region.num_carry + xs)]);
+  return occurrences(node, memory) == 1 && g_.type(memory).bytes() == stack.stride &&
+         join(final, memory, time);
+}
+
 void BodyPlanner::place_carry(const Node& node, std::int32_t time, LoopPlan& loop, std::int32_t k,
                               OutputContract& contract, std::vector<bool>& xs_taken) {
   const Region& region = *region_of(node);
@@ -182,16 +198,19 @@ void BodyPlanner::place_carry(const Node& node, std::int32_t time, LoopPlan& loo
     }
     return;
   }
-  if (dead && planner_.options.share && loop.threads == 1) {
-    const std::int32_t xs = donated_xs_for(node, loop, body_output, carry.bytes, true, xs_taken);
-    if (xs >= 0) {
-      xs_taken[static_cast<std::size_t>(xs)] = true;
-      carry.kind = CarryPlan::Kind::moving;
-      carry.partner = xs;
-      contract.slot_of = region.num_consts + region.num_carry + xs;
-      contract.nullable = loop.xs[static_cast<std::size_t>(xs)].edge != kNone && !carry.dropped;
-      return;
-    }
+  const std::int32_t xs = planner_.options.share && loop.threads == 1
+                              ? donated_xs_for(node, loop, body_output, carry.bytes, true, xs_taken)
+                              : -1;
+  const auto move_along_xs = [&] {
+    xs_taken[static_cast<std::size_t>(xs)] = true;
+    carry.kind = CarryPlan::Kind::moving;
+    carry.partner = xs;
+    contract = {.slot_of = region.num_consts + region.num_carry + xs};
+  };
+  if (dead && xs >= 0) {
+    move_along_xs();
+    contract.nullable = loop.xs[static_cast<std::size_t>(xs)].edge != kNone && !carry.dropped;
+    return;
   }
   carry.kind = CarryPlan::Kind::in_place;
   contract.in_place_of = region.num_consts + k;
@@ -201,6 +220,7 @@ void BodyPlanner::place_carry(const Node& node, std::int32_t time, LoopPlan& loo
       join(final, init, time)) {
     return;
   }
+  if (xs >= 0 && ends_in(node, loop, xs, final, time)) return move_along_xs();
   storage(final) = add_storage(carry.bytes, time, std::max(time, last(final)), final);
 }
 

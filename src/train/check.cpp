@@ -286,10 +286,13 @@ std::vector<GradientConfig> exact_variants(const Config& config) {
   }
   const RematConfig remat = config.gradient.remat;
   for (const Mode mode : {Mode::mixed, Mode::reverse}) {
-    RematConfig reused;
-    reused.policy.reuse = true;
-    if (blocks) reused.policy.gradients = reused.policy.second_order = BlockKeep::dots;
-    add(mode, reused, config.gradient.blocks);
+    for (const std::int64_t reuse : {-1, 1}) {
+      if (reuse > 0 && config.inner.differentiated_steps() <= reuse) continue;
+      RematConfig reused;
+      reused.policy.reuse = reuse;
+      if (blocks) reused.policy.gradients = reused.policy.second_order = BlockKeep::dots;
+      add(mode, reused, config.gradient.blocks);
+    }
   }
   if (!blocks) return variants;
   for (const Mode mode : {Mode::mixed, Mode::reverse}) {
@@ -312,8 +315,11 @@ std::vector<GradientConfig> exact_variants(const Config& config) {
 }
 
 bool same_graph(const GradientConfig& a, const GradientConfig& b, bool with_blocks) {
-  if (a.mode != b.mode || step_policy(a.remat) != step_policy(b.remat)) return false;
   const RematPolicy &in_a = a.remat.policy, &in_b = b.remat.policy;
+  if (a.mode != b.mode || step_policy(a.remat, false) != step_policy(b.remat, false) ||
+      in_a.reuse != in_b.reuse) {
+    return false;
+  }
   return !with_blocks ||
          (a.remat.block == b.remat.block && a.blocks == b.blocks &&
           in_a.gradients == in_b.gradients && in_a.second_order == in_b.second_order);
@@ -328,8 +334,9 @@ std::string describe(const GradientConfig& gradient, const GradientConfig& base,
     what += ", keep " + std::string(name_of(remat.policy.gradients)) + " and " +
             std::string(name_of(remat.policy.second_order));
   }
-  if (remat.policy.reuse) {
+  if (remat.policy.reuse != 0) {
     what += ", reuse";
+    if (remat.policy.reuse > 0) what += " " + std::to_string(remat.policy.reuse);
   } else if (remat.step) {
     what += ", save_inner_grads " + on_off(remat.save_inner_grads);
   }

@@ -59,7 +59,7 @@ TEST_CASE("configurations far from the defaults survive the round trip") {
       "model: {kind: transformer, vocab: 11, d_model: 4, ffw: 4, heads: 1, kv_size: 2, layers: "
       "1}\n" +
           learn + "inner: {optimizer: {kind: adamw, stop_denominator: true}}\n" +
-          "gradient: {preset: balanced, remat: {policy: {second_order: all, reuse: true}}}\n",
+          "gradient: {preset: balanced, remat: {policy: {second_order: all, reuse: 2}}}\n",
   };
   for (const std::string& text : texts) check_round_trip(parse_config(text, "c.yaml"));
 }
@@ -125,7 +125,7 @@ gradient:
     policy:
       gradients: by_block
       second_order: by_block
-      reuse: false
+      reuse: 0
   blocks:
     attention: 0
     feed_forward: 0

@@ -105,14 +105,14 @@ TEST_CASE("a preset sets what blocks keep, but not where the policy says it") {
   CHECK(policy("{}") == RematPolicy{by_block, by_block});
   CHECK(policy("{preset: smallest}") == RematPolicy{inputs, inputs});
   CHECK(policy("{preset: balanced}") == RematPolicy{dots, dots});
-  CHECK(policy("{preset: fastest}") == RematPolicy{dots, dots, true});
-  CHECK(policy("{remat: {policy: {reuse: true}}}") == RematPolicy{by_block, by_block, true});
+  CHECK(policy("{preset: fastest}") == RematPolicy{dots, dots, -1});
+  CHECK(policy("{remat: {policy: {reuse: 2}}}") == RematPolicy{by_block, by_block, 2});
   CHECK(policy("{preset: fastest, remat: {policy: {second_order: all}}}") ==
-        RematPolicy{dots, all, true});
+        RematPolicy{dots, all, -1});
   // What is written out counts, even if it is the default.
   CHECK(policy("{preset: fastest, remat: {policy: {gradients: by_block}}}") ==
-        RematPolicy{by_block, dots, true});
-  CHECK(policy("{preset: fastest, remat: {policy: {reuse: false}}}") == RematPolicy{dots, dots});
+        RematPolicy{by_block, dots, -1});
+  CHECK(policy("{preset: fastest, remat: {policy: {reuse: 0}}}") == RematPolicy{dots, dots});
   CHECK(policy("{preset: balanced, remat: {policy: {gradients: dots, second_order: dots}}}") ==
         RematPolicy{dots, dots});
 }
@@ -226,7 +226,8 @@ TEST_CASE(
 
 TEST_CASE("choices of rematerialisation that change nothing load with a warning") {
   const std::string rest =
-      "data: {kind: sinusoid}\nmodel: {kind: mlp}\nmeta: {parameters: [{kind: init}]}\ngradient: ";
+      "inner: {steps: 2}\ndata: {kind: sinusoid}\nmodel: {kind: mlp}\nmeta: {parameters: [{kind: "
+      "init}]}\ngradient: ";
   const auto warnings = [&](const std::string& gradient) {
     const Config config = parse_config(rest + gradient, "c.yaml");
     // The resolved config says the same, in other places.
@@ -239,12 +240,15 @@ TEST_CASE("choices of rematerialisation that change nothing load with a warning"
   const auto kept = warnings("{preset: fastest, remat: {step: false}}");
   REQUIRE(kept.size() == 1);
   CHECK(kept[0] ==
-        "c.yaml:4:43: gradient.remat.step: steps that keep all they compute leave nothing to "
-        "gradient.remat.policy.reuse, true here");
+        "c.yaml:5:43: gradient.remat.step: steps that keep all they compute leave nothing to "
+        "gradient.remat.policy.reuse, -1 here");
   const auto saved = warnings("{remat: {step: false, save_inner_grads: false}}");
   REQUIRE(saved.size() == 1);
   CHECK(saved[0] ==
-        "c.yaml:4:51: gradient.remat.save_inner_grads: false changes nothing, since steps keep "
+        "c.yaml:5:51: gradient.remat.save_inner_grads: false changes nothing, since steps keep "
         "more than their gradients: gradient.remat.step is false");
-  CHECK(warnings("{remat: {save_inner_grads: false, policy: {reuse: true}}}").size() == 1);
+  // The first of two steps still keeps its inner gradient, or not.
+  CHECK(warnings("{remat: {save_inner_grads: false, policy: {reuse: 1}}}").empty());
+  CHECK(warnings("{remat: {save_inner_grads: false, policy: {reuse: 2}}}").size() == 1);
+  CHECK(warnings("{remat: {save_inner_grads: false, policy: {reuse: -1}}}").size() == 1);
 }

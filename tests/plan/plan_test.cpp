@@ -168,6 +168,43 @@ TEST_CASE("A stack of carries holds n - 1 slices: the first one is the initial v
   CHECK(ten <= 11 * aligned(kSlice) + 65536);
 }
 
+// m' = 0.9 m + g, theta' = theta - 0.1 m', in loops of so many iterations after one another: the
+// cotangents of m begin as zeros, which no buffer holds.
+GraphPtr momentum_gradient(const std::vector<std::int64_t>& parts, std::int64_t width) {
+  const Type type{DType::f32, {width}};
+  Builder inner;
+  const Id theta = inner.input(type);
+  const Id m = inner.input(type);
+  const Id x = inner.input(type);
+  const Id next = inner.add(inner.mul(m, 0.9), inner.mul(inner.tanh(theta), x));
+  const GraphPtr body = inner.finish({inner.sub(theta, inner.mul(next, 0.1)), next});
+  Builder b;
+  std::vector<Id> carry{b.input(type)};
+  carry.push_back(b.zeros_like(carry[0]));
+  std::vector<bool> active{true};
+  for (const std::int64_t n : parts) {
+    const std::vector<Id> xs{b.input(stacked(type, n))};
+    active.push_back(false);
+    carry = b.scan(body, {}, carry, xs, n, false, {Policy::Keep::carries, {}}).carry;
+  }
+  const GraphPtr forward = b.finish({b.sum_all(b.square(carry[0]))});
+  return vjp(*forward, active, {true}, true).graph;
+}
+
+TEST_CASE("Two loops after one another need no more memory than one") {
+  constexpr std::int64_t kWidth = 100000;
+  const auto bytes = [](const std::vector<std::int64_t>& parts) {
+    return compile(momentum_gradient(parts, kWidth), {}, {})->dynamic_bytes;
+  };
+  for (const std::int64_t n : std::initializer_list<std::int64_t>{2, 3, 5}) {
+    for (std::int64_t first = 1; first < n; ++first) {
+      CAPTURE(n);
+      CAPTURE(first);
+      CHECK(bytes({first, n - first}) <= bytes({n}));
+    }
+  }
+}
+
 // c' = W c, s' = s + c x, n times; the final c is a result or nobody reads it.
 ProgramPtr plan_products(std::int64_t n, bool read) {
   const Type square{DType::f32, {8, 8}};

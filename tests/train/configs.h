@@ -59,7 +59,7 @@ inline const std::string kScorer =
     "{kind: loss_weights, "
     "model: {kind: transformer, d_model: 6, ffw: 3, heads: 1, kv_size: 2, layers: 2}}";
 
-// The twelve modes and remat choices that differ: without remat.step, save_inner_grads changes
+// The sixteen modes and remat choices that differ: without remat.step, save_inner_grads changes
 // nothing.
 inline std::vector<Settings> remat_choices() {
   std::vector<Settings> choices;
@@ -71,13 +71,18 @@ inline std::vector<Settings> remat_choices() {
             {"gradient.mode=" + mode, "gradient.remat={block: " + block + ", " + step + "}"});
       }
     }
+    for (const std::string reuse : {"1", "2"}) {
+      choices.push_back(
+          {"gradient.mode=" + mode,
+           "gradient.remat={policy: {gradients: dots, second_order: dots, reuse: " + reuse + "}}"});
+    }
   }
   return choices;
 }
 
 // All of them with the inner optimisers and the kinds of meta-parameters that transformers are
 // trained with. Loops of one iteration and tasks computed together take turns: five layouts, which
-// has no factor in common with twelve, so that each choice meets each. So has seven, the share of
+// has no factor in common with sixteen, so that each choice meets each. So has seven, the share of
 // them that runs under sanitizers.
 inline std::vector<Settings> transformer_choices() {
   const std::vector<Settings> layouts = {

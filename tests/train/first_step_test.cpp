@@ -84,9 +84,9 @@ TEST_CASE("steps that keep what their gradients computed have fewer products tha
   const std::int64_t model = flop("{block: false}");
   const std::int64_t kept = flop("{step: false, block: false}");
   CHECK(kept < model);
-  CHECK(flop("{policy: {gradients: dots, second_order: dots, reuse: true}}") == kept);
+  CHECK(flop("{policy: {gradients: dots, second_order: dots, reuse: -1}}") == kept);
   // Blocks that keep nothing leave their steps less to keep.
-  CHECK(flop("{policy: {gradients: inputs, second_order: inputs, reuse: true}}") > kept);
+  CHECK(flop("{policy: {gradients: inputs, second_order: inputs, reuse: -1}}") > kept);
 }
 
 TEST_CASE("one step with learned rates has no second-order pass, in any mode and remat choice" *

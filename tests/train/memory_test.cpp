@@ -84,7 +84,8 @@ TEST_CASE("planned dynamic bytes are the measured ones for windows, unrolls and 
               true);
   for (const std::string steps : {"1", "2", "9"})
     check_all("steps " + steps, small_config, {"inner.steps=" + steps}, true);
-  for (const std::string remat : {"{step: false}", "{save_inner_grads: false}", "{block: false}"})
+  for (const std::string remat : {"{step: false}", "{save_inner_grads: false}", "{block: false}",
+                                  "{policy: {reuse: 1}}", "{policy: {reuse: 2}}"})
     check_all("remat " + remat, small_config,
               {"gradient.remat=" + remat, "inner.optimizer.kind=momentum"}, true);
 }
@@ -133,8 +134,8 @@ TEST_CASE("planned dynamic bytes are the measured ones for the other stages, and
 TEST_CASE("planned dynamic bytes are the measured ones for transformers on one and two threads") {
   const std::vector<Settings> choices = transformer_choices();
   for (std::size_t i = 0; i < choices.size(); ++i) {
-    // No choice of remat stays with one number of threads: there are twelve of them.
-    const int threads = (i + i / 12) % 2 == 0 ? 1 : 2;
+    // No choice of remat stays with one number of threads: there are sixteen of them.
+    const int threads = (i + i / 16) % 2 == 0 ? 1 : 2;
     CAPTURE(choices[i]);
     CAPTURE(threads);
     const Built built(transformer_config(choices[i]));
@@ -144,9 +145,40 @@ TEST_CASE("planned dynamic bytes are the measured ones for transformers on one a
 
 TEST_CASE("planned dynamic bytes are the measured ones where products are rounded to bf16") {
   for (const std::string blocks : {"{attention: 0}", "{attention: 48, feed_forward: 48}"}) {
-    const Built built(transformer_config(
-        {"data.sequence=96", "model.vocab=64", "model.d_model=64", "model.ffw=96",
-         "model.kv_size=48", "precision=bf16", "gradient.blocks=" + blocks}));
+    const Built built(transformer_config({"data.sequence=96", "model.vocab=64", "model.d_model=64",
+                                          "model.ffw=96", "model.kv_size=48", "precision=bf16",
+                                          "gradient.blocks=" + blocks}));
     for (const int threads : {1, 2}) check_stage(built, built.experiment.train, threads);
+  }
+}
+
+TEST_CASE("steps that reuse cost memory and save work by their number") {
+  struct Cost {
+    std::int64_t bytes, flop;
+  };
+  const auto cost = [](const std::string& parameter, const std::string& reuse) {
+    const Built built(transformer_config(
+        {"inner={steps: 4, optimizer: {kind: adam}}", "meta.parameters=[" + parameter + "]",
+         "meta.batch=1", "data.sequence=24", "data.batch=4",
+         "gradient.remat={policy: {gradients: dots, second_order: dots, reuse: " + reuse + "}}"}));
+    const Stage& stage = built.experiment.train;
+    const ProgramPtr plan = compile(stage.graph, donations_of(stage), {});
+    return Cost{plan->dynamic_bytes, plan->flop};
+  };
+  for (const std::string& parameter : {std::string("{kind: init}"), kRatesPerWeight}) {
+    CAPTURE(parameter);
+    std::vector<Cost> costs;
+    for (const std::string reuse : {"0", "1", "2", "3", "4"})
+      costs.push_back(cost(parameter, reuse));
+    // The first step's gradient is differentiated where theta_0 is learned, and nowhere else.
+    const std::size_t steps = parameter == kRatesPerWeight ? 3 : 4;
+    for (std::size_t k = 1; k < costs.size(); ++k) {
+      CAPTURE(k);
+      CHECK((costs[k].flop < costs[k - 1].flop) == (k <= steps));
+      CHECK((costs[k].bytes > costs[k - 1].bytes) == (k <= steps));
+    }
+    const Cost all = cost(parameter, "-1");
+    CHECK(all.bytes == costs[4].bytes);
+    CHECK(all.flop == costs[4].flop);
   }
 }
