@@ -84,6 +84,7 @@ WORKLOADS = {
 TRANSFORMER_PROGRAMS = {
     "mixflow, smallest": ("gradient.preset=smallest",),
     "mixflow, balanced": ("gradient.preset=balanced",),
+    "mixflow, reuse 1": ("gradient.preset=balanced", "gradient.remat.policy.reuse=1"),
     "mixflow, fastest": ("gradient.preset=fastest",),
     "JAX, mixed, block remat": ("jax_transformer.py", "--mode", "mixed", "--block-remat", "1"),
     "JAX, mixed": ("jax_transformer.py", "--mode", "mixed", "--block-remat", "0"),
