@@ -251,7 +251,7 @@ enum class Preset : std::uint8_t {
   none,
   smallest,  // blocks keep their inputs
   balanced,  // the results of products
-  fastest,   // and all steps keep what their gradient computed, to be reused
+  fastest,   // and steps keep what their gradient computed, where it is differentiated again
 };
 
 struct GradientConfig {

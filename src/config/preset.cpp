@@ -1,5 +1,6 @@
 #include "config/preset.h"
 
+#include <algorithm>
 #include <string>
 
 namespace mixflow {
@@ -22,6 +23,19 @@ RematPolicy resolved_policy(const Config& config) {
   take("second_order", &RematPolicy::second_order);
   take("reuse", &RematPolicy::reuse);
   return policy;
+}
+
+std::int64_t reused_steps(const Config& config) {
+  const Mode mode = config.gradient.mode;
+  if (!config.gradient.remat.step || (mode != Mode::mixed && mode != Mode::reverse)) return 0;
+  // The first differentiated step starts from constants, unless theta_0 is learned: its gradient is
+  // differentiated along eta alone, which products of the inner loss read in loss_weights only.
+  const bool first = std::ranges::any_of(config.meta.parameters, [](const MetaParameter& learned) {
+    return learned.kind == MetaKind::init || learned.kind == MetaKind::loss_weights;
+  });
+  const std::int64_t most = config.inner.differentiated_steps() - (first ? 0 : 1);
+  const std::int64_t reuse = resolved_policy(config).reuse;
+  return reuse < 0 ? most : std::min(reuse, most);
 }
 
 }  // namespace mixflow

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "config/load.h"
+#include "config/names.h"
 #include "config/preset.h"
 #include "util/text.h"
 
@@ -50,7 +51,14 @@ void add_warnings(Config& config) {
                               "gradient.remat.policy.reuse, " +
                               std::to_string(reuse) + " here");
   }
-  const bool all_reused = reuse < 0 || reuse >= config.inner.differentiated_steps();
+  const Mode mode = config.gradient.mode;
+  if (reuse != 0 && (mode == Mode::first_order || mode == Mode::finite_difference)) {
+    config.warnings.push_back(origin(config, "gradient.mode") + ": " + std::string(name_of(mode)) +
+                              " differentiates no gradient, which leaves nothing to "
+                              "gradient.remat.policy.reuse, " +
+                              std::to_string(reuse) + " here");
+  }
+  const bool all_reused = reused_steps(config) == config.inner.differentiated_steps();
   if (!remat.save_inner_grads && (all_reused || !remat.step)) {
     config.warnings.push_back(
         origin(config, "gradient.remat.save_inner_grads") +

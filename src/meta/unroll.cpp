@@ -1,8 +1,8 @@
 #include "meta/unroll.h"
 
-#include <algorithm>
 #include <utility>
 
+#include "config/preset.h"
 #include "models/losses.h"
 #include "util/error.h"
 
@@ -177,24 +177,11 @@ Unroll::Steps Unroll::run(Builder& b, const State& state, std::span<const Id> sh
   return {{Ids(loop.carry.begin(), split), Ids(split, loop.carry.end())}, loop.ys[0]};
 }
 
-// The first differentiated step starts from constants, unless theta_0 is learned: its gradient is
-// then differentiated along eta alone, where the inner loss reads eta.
-std::int64_t Unroll::reused_steps() const {
-  const RematConfig& remat = config_.gradient.remat;
-  if (!remat.step) return 0;
-  const bool init = std::ranges::any_of(config_.meta.parameters, [](const MetaParameter& learned) {
-    return learned.kind == MetaKind::init;
-  });
-  std::int64_t most = config_.inner.differentiated_steps();
-  if (!init && hypers_.loss_sources().empty()) --most;
-  return remat.policy.reuse < 0 ? most : std::min(remat.policy.reuse, most);
-}
-
 Unroll::Steps Unroll::run_all(Builder& b, const State& from, std::span<const Id> shared,
                               std::span<const Id> prefix, std::span<const Id> data) const {
   const std::int64_t differentiated = config_.inner.differentiated_steps();
   const std::int64_t before = config_.inner.steps - differentiated;
-  const std::int64_t reused = reused_steps();
+  const std::int64_t reused = reused_steps(config_);
   Steps result{from, kNone};
   const auto go_on = [&](std::span<const Id> values, std::int64_t first, std::int64_t count,
                          const Policy& policy) {

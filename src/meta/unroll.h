@@ -1,13 +1,14 @@
 // The inner problem of one task as a graph:
 //
-//   theta_0, opt_state_0 = 0, or where the unroll before ended;   g_t = dL/dtheta(theta_t, eta,
-//   x_t);   (theta, opt_state)_{t+1} = Upsilon(g_t, theta_t, opt_state_t, eta) outer loss
-//   V(theta_T, x_val): L without its L2 term
+//   theta_0, opt_state_0           = 0, or where the unroll before ended
+//   g_t                            = dL/dtheta(theta_t, eta, x_t)
+//   (theta_{t+1}, opt_state_{t+1}) = Upsilon(g_t, theta_t, opt_state_t, eta)
+//   outer loss                     = V(theta_T, x_val): L without its L2 term
 //
-// The T steps are a scan whose body holds the inner gradient as a `grad` node, so that graph size
+// The T steps are a scan, or two where the last ones keep more (remat.policy.reuse), whose body holds the inner gradient as a `grad` node, so that graph size
 // does not depend on T and the derivative of the gradient is a choice: kept symbolic for mixed mode
 // and first order, lowered before the outer vjp for reverse mode (Kemaev et al. 2025, section 3).
-// Per-step rematerialisation is the scan's policy; steps of another policy are a scan of their own.
+// Per-step rematerialisation is the scan's policy.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +55,7 @@ class Unroll {
   State start(Builder& b, std::span<const Id> theta0) const;
   // Steps first .. first + count - 1, counted from 0, of an unroll of as many steps as `shared`
   // (Hypers::compute) and `data` (inner fields, [steps or 1, B, ..]) have; count > 0. `policy`
-  // matters where they are differentiated.
+  // matters where they are differentiated; by default they keep everything.
   Steps run(Builder& b, const State& state, std::span<const Id> shared, std::span<const Id> data,
             std::int64_t first, std::int64_t count, const Policy& policy = {}) const;
   // All T steps on from a state; derivatives flow through the last inner.window only. The steps
@@ -71,9 +72,6 @@ class Unroll {
  private:
   GraphPtr build_inner_loss() const;
   GraphPtr build_body() const;
-  // How many of the last steps keep what their gradient computed (remat.policy.reuse): none that
-  // nothing differentiates again.
-  std::int64_t reused_steps() const;
 
   const Config& config_;
   const Model& model_;
@@ -86,7 +84,7 @@ class Unroll {
 };
 
 // What a scan over inner steps keeps under the configuration's remat switches; `reused`: these
-// steps are among those that remat.policy.reuse counts.
+// steps are among the last reused_steps.
 Policy step_policy(const RematConfig& remat, bool reused);
 
 }  // namespace mixflow

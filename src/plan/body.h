@@ -45,8 +45,8 @@ struct CarryPlan {
     in_place,  // always the buffer of the final value
     stacked,   // the next slot of the stack of ys `partner`, which keeps the carries; at last the
                // final value's buffer, or nowhere if nobody reads it
-    moving,    // the slice of xs `partner` that this iteration has read; at an edge, that of the
-             // final value: its memory, or nowhere if nobody reads it
+    moving,    // the slice of xs `partner` that this iteration has read; at an edge the final
+               // value's memory, or nowhere if nobody reads it
   };
   Kind kind = Kind::in_place;
   std::int32_t partner = -1;

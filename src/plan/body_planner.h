@@ -82,8 +82,8 @@ class BodyPlanner {
                 std::vector<InputContract>& contracts);
   void place_carry(const Node& node, std::int32_t time, LoopPlan& loop, std::int32_t k,
                    OutputContract& contract, std::vector<bool>& xs_taken);
-  bool ends_in(const Node& node, const LoopPlan& loop, std::int32_t xs, Id final,
-               std::int32_t time);
+  bool place_where_it_ends(const Node& node, const LoopPlan& loop, std::int32_t xs, Id final,
+                           std::int32_t time);
   void place_ys(const Node& node, std::int32_t time, LoopPlan& loop, std::int32_t j,
                 OutputContract& contract, std::vector<bool>& xs_taken);
   std::int32_t donated_xs_for(const Node& node, const LoopPlan& loop, Id body_output,

@@ -55,8 +55,8 @@ void BodyPlanner::place_loop(std::int32_t time) {
   for (std::size_t j = 0; j < loop->xs.size(); ++j) {
     StackPlan& xs = loop->xs[j];
     if (xs.edge == kNone || (!xs_taken[j] && region.n > 1)) continue;
+    xs.donated = false;
     in[static_cast<std::size_t>(region.num_consts + region.num_carry) + j].donated = false;
-    xs.donated = xs_taken[j];
   }
   for (std::int32_t j = 0; j < ny; ++j) {
     place_ys(node, time, *loop, j, out[static_cast<std::size_t>(region.num_carry + j)], xs_taken);
@@ -162,11 +162,11 @@ std::int32_t BodyPlanner::donated_xs_for(const Node& node, const LoopPlan& loop,
 
 // Gives the final value of a carry that moves along `xs`, and is read, the memory where the last
 // iteration leaves it, if it may stay there: at the edge, or in the only slot.
-bool BodyPlanner::ends_in(const Node& node, const LoopPlan& loop, std::int32_t xs, Id final,
-                          std::int32_t time) {
+bool BodyPlanner::place_where_it_ends(const Node& node, const LoopPlan& loop, std::int32_t xs,
+                                      Id final, std::int32_t time) {
   const Region& region = *loop.region;
   const StackPlan& stack = loop.xs[static_cast<std::size_t>(xs)];
-  if (last(final) == end_ || (stack.edge == kNone && region.n > 1)) return false;
+  if (stack.edge == kNone && region.n > 1) return false;
   const Id memory =
       root(stack.edge != kNone
                ? stack.edge
@@ -220,7 +220,7 @@ void BodyPlanner::place_carry(const Node& node, std::int32_t time, LoopPlan& loo
       join(final, init, time)) {
     return;
   }
-  if (xs >= 0 && ends_in(node, loop, xs, final, time)) return move_along_xs();
+  if (xs >= 0 && place_where_it_ends(node, loop, xs, final, time)) return move_along_xs();
   storage(final) = add_storage(carry.bytes, time, std::max(time, last(final)), final);
 }
 

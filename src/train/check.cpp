@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/names.h"
+#include "config/preset.h"
 #include "data/source.h"
 #include "meta/experiment.h"
 #include "meta/unroll.h"
@@ -263,17 +264,29 @@ bool has_blocks(const Config& config) {
   return std::holds_alternative<TransformerModel>(config.model);
 }
 
+bool same_graph(const Config& a, const Config& b) {
+  const RematConfig &in_a = a.gradient.remat, &in_b = b.gradient.remat;
+  const std::int64_t reused = reused_steps(a);
+  if (a.gradient.mode != b.gradient.mode || reused != reused_steps(b)) return false;
+  const bool all_reused = reused == a.inner.differentiated_steps();
+  if (!all_reused && step_policy(in_a, false) != step_policy(in_b, false)) return false;
+  return !has_blocks(a) || (in_a.block == in_b.block && a.gradient.blocks == b.gradient.blocks &&
+                            in_a.policy.gradients == in_b.policy.gradients &&
+                            in_a.policy.second_order == in_b.policy.second_order);
+}
+
 // One config per exact mode and remat choice that gives a graph of its own: steps that keep
 // everything keep the inner gradients too, and what concerns blocks changes nothing without them.
-std::vector<GradientConfig> exact_variants(const Config& config) {
+std::vector<Config> exact_variants(const Config& config) {
   const bool blocks = has_blocks(config);
-  std::vector<GradientConfig> variants;
+  std::vector<Config> variants;
   const auto add = [&](Mode mode, RematConfig remat, BlockSizes sizes) {
-    GradientConfig gradient = config.gradient;
-    gradient.mode = mode;
-    gradient.remat = remat;
-    gradient.blocks = sizes;
-    variants.push_back(gradient);
+    Config variant = config;
+    variant.gradient.mode = mode;
+    variant.gradient.remat = remat;
+    variant.gradient.blocks = sizes;
+    const auto same = [&](const Config& other) { return same_graph(variant, other); };
+    if (std::ranges::none_of(variants, same)) variants.push_back(std::move(variant));
   };
   for (const Mode mode : {Mode::mixed, Mode::reverse}) {
     for (const auto& [step, save] :
@@ -287,7 +300,6 @@ std::vector<GradientConfig> exact_variants(const Config& config) {
   const RematConfig remat = config.gradient.remat;
   for (const Mode mode : {Mode::mixed, Mode::reverse}) {
     for (const std::int64_t reuse : {-1, 1}) {
-      if (reuse > 0 && config.inner.differentiated_steps() <= reuse) continue;
       RematConfig reused;
       reused.policy.reuse = reuse;
       if (blocks) reused.policy.gradients = reused.policy.second_order = BlockKeep::dots;
@@ -312,17 +324,6 @@ std::vector<GradientConfig> exact_variants(const Config& config) {
     }
   }
   return variants;
-}
-
-bool same_graph(const GradientConfig& a, const GradientConfig& b, bool with_blocks) {
-  const RematPolicy &in_a = a.remat.policy, &in_b = b.remat.policy;
-  if (a.mode != b.mode || step_policy(a.remat, false) != step_policy(b.remat, false) ||
-      in_a.reuse != in_b.reuse) {
-    return false;
-  }
-  return !with_blocks ||
-         (a.remat.block == b.remat.block && a.blocks == b.blocks &&
-          in_a.gradients == in_b.gradients && in_a.second_order == in_b.second_order);
 }
 
 std::string describe(const GradientConfig& gradient, const GradientConfig& base, bool with_blocks) {
@@ -365,12 +366,10 @@ CheckReport check(const Config& config) {
   mixed.gradient.mode = Mode::mixed;
   const Gradient exact = gradient(mixed, *source, point, DType::f64, threads);
   const std::vector<Port> eta = build_experiment(mixed, *source, DType::f64, {}).eta;
-  for (const GradientConfig& variant : exact_variants(config)) {
-    if (same_graph(variant, mixed.gradient, has_blocks(config))) continue;
-    Config other = config;
-    other.gradient = variant;
-    report.lines.push_back(compare(describe(variant, config.gradient, has_blocks(config)),
-                                   gradient(other, *source, point, DType::f64, threads).tensors,
+  for (const Config& variant : exact_variants(config)) {
+    if (same_graph(variant, mixed)) continue;
+    report.lines.push_back(compare(describe(variant.gradient, config.gradient, has_blocks(config)),
+                                   gradient(variant, *source, point, DType::f64, threads).tensors,
                                    exact.tensors, kExactTolerance,
                                    std::numeric_limits<double>::epsilon(), eta));
   }

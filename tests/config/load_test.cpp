@@ -251,4 +251,9 @@ TEST_CASE("choices of rematerialisation that change nothing load with a warning"
   CHECK(warnings("{remat: {save_inner_grads: false, policy: {reuse: 1}}}").empty());
   CHECK(warnings("{remat: {save_inner_grads: false, policy: {reuse: 2}}}").size() == 1);
   CHECK(warnings("{remat: {save_inner_grads: false, policy: {reuse: -1}}}").size() == 1);
+  const auto unused = warnings("{mode: first_order, preset: fastest}");
+  REQUIRE(unused.size() == 1);
+  CHECK(unused[0] ==
+        "c.yaml:5:18: gradient.mode: first_order differentiates no gradient, which leaves nothing "
+        "to gradient.remat.policy.reuse, -1 here");
 }

@@ -92,6 +92,63 @@ TEST_CASE("A carry's dead end is not stored, and slots move to the next carry") 
   });
 }
 
+// Of the carries of a program's loops, those that move along a stack and whose final value is read.
+int kept_where_they_end(const GraphPtr& graph) {
+  const ProgramPtr program = compile(graph, {}, {.threads = 1});
+  int count = 0;
+  for (const Instr& instr : program->body->instrs) {
+    if (!instr.loop) continue;
+    const Node& node = program->graph->nodes[static_cast<std::size_t>(instr.node)];
+    for (std::size_t k = 0; k < instr.loop->carries.size(); ++k) {
+      const Place& final = program->body->places[static_cast<std::size_t>(node.out[k])];
+      count +=
+          instr.loop->carries[k].kind == CarryPlan::Kind::moving && final.kind != Place::Kind::none;
+    }
+  }
+  return count;
+}
+
+TEST_CASE("A final value that is read stays at the edge, unless the edge is read elsewhere too") {
+  enum class Edge { own, read_later, constant, input };
+  const GraphPtr keep = body_of({kVector, kVector}, [](Builder& b, const List& in) {
+    return Ids{b.tanh(b.add(in[0], in[1])), in[0]};
+  });
+  const GraphPtr pull = body_of({kVector, kVector, kVector}, [](Builder& b, const List& in) {
+    return Ids{b.mul(b.sin(b.add(in[1], in[2])), in[0])};
+  });
+  for (const Edge edge : {Edge::own, Edge::read_later, Edge::constant, Edge::input}) {
+    check_loops([&](std::int64_t n, bool reverse, const Policy& policy) {
+      Builder b;
+      const Id c = b.input(kVector), w = b.input(kVector);
+      const Id x = b.input(stacked(kVector, 2)), y = b.input(stacked(kVector, n));
+      const Loop first = b.scan(keep, {}, List{b.tanh(c)}, List{x}, 2, reverse, policy);
+      const Id middle = edge == Edge::input ? w : first.carry[0];
+      const Loop second = b.scan(keep, {}, List{middle}, List{y}, n, reverse, policy);
+      const Id zeros = b.full(0, DType::f64, {3});
+      const Loop pulled = b.scan(pull, List{edge == Edge::constant ? middle : c}, List{zeros},
+                                 second.ys, n, !reverse, policy);
+      const Loop all = b.scan(pull, List{w}, List{pulled.carry[0]}, first.ys, 2, !reverse, policy);
+      const Id result =
+          edge == Edge::read_later ? b.mul(all.carry[0], middle) : b.tanh(all.carry[0]);
+      const GraphPtr graph = b.finish({result, second.carry[0]});
+      CHECK(kept_where_they_end(graph) == (edge == Edge::own ? 1 : 0));
+      return graph;
+    });
+  }
+}
+
+TEST_CASE("A final value that is read stays in the only slot of a stack") {
+  const GraphPtr body = body_of({kVector, kVector}, [](Builder& b, const List& in) {
+    return Ids{b.cos(b.add(in[0], in[1]))};
+  });
+  Builder b;
+  const Id x = b.input(stacked(kVector, 1)), c = b.input(kVector);
+  const Loop loop = b.scan(body, {}, List{b.full(0, DType::f64, {3})}, List{b.sin(x)}, 1);
+  const GraphPtr graph = b.finish({b.sum_all(b.mul(loop.carry[0], c))});
+  CHECK(kept_where_they_end(graph) == 1);
+  check_orders(graph);
+}
+
 TEST_CASE("The last iteration leaves out products that only a further one would read") {
   check_loops([](std::int64_t n, bool reverse, const Policy& policy) {
     const GraphPtr keep = body_of({kVector, kVector}, [](Builder& b, const List& in) {

@@ -191,12 +191,12 @@ GraphPtr momentum_gradient(const std::vector<std::int64_t>& parts, std::int64_t 
   return vjp(*forward, active, {true}, true).graph;
 }
 
-TEST_CASE("Two loops after one another need no more memory than one") {
+TEST_CASE("The carries of two loops after one another need no more memory than those of one") {
   constexpr std::int64_t kWidth = 100000;
   const auto bytes = [](const std::vector<std::int64_t>& parts) {
     return compile(momentum_gradient(parts, kWidth), {}, {})->dynamic_bytes;
   };
-  for (const std::int64_t n : std::initializer_list<std::int64_t>{2, 3, 5}) {
+  for (const std::int64_t n : {2, 3, 5}) {
     for (std::int64_t first = 1; first < n; ++first) {
       CAPTURE(n);
       CAPTURE(first);

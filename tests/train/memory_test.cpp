@@ -152,33 +152,53 @@ TEST_CASE("planned dynamic bytes are the measured ones where products are rounde
   }
 }
 
-TEST_CASE("steps that reuse cost memory and save work by their number") {
+TEST_CASE("each step that reuses saves work and costs memory, if its gradient is differentiated") {
   struct Cost {
     std::int64_t bytes, flop;
   };
-  const auto cost = [](const std::string& parameter, const std::string& reuse) {
-    const Built built(transformer_config(
-        {"inner={steps: 4, optimizer: {kind: adam}}", "meta.parameters=[" + parameter + "]",
-         "meta.batch=1", "data.sequence=24", "data.batch=4",
-         "gradient.remat={policy: {gradients: dots, second_order: dots, reuse: " + reuse + "}}"}));
-    const Stage& stage = built.experiment.train;
-    const ProgramPtr plan = compile(stage.graph, donations_of(stage), {});
-    return Cost{plan->dynamic_bytes, plan->flop};
+  struct Learned {
+    std::string parameter;
+    std::int64_t differentiated_again;
+    Settings settings;
   };
-  for (const std::string& parameter : {std::string("{kind: init}"), kRatesPerWeight}) {
+  const std::vector<Learned> all = {
+      {"{kind: init}", 4, {}},
+      {kScorer, 4, {}},
+      // The first step starts from constants.
+      {kRatesPerWeight, 3, {}},
+      {"{kind: l2, granularity: per_tensor}", 3, {"inner.l2=0.1"}},
+      {kRatesPerWeight, 1, {"inner.window=2"}},
+      {kRatesPerWeight, 0, {"gradient.mode=first_order"}},
+  };
+  for (const auto& [parameter, differentiated_again, settings] : all) {
+    const auto cost = [&](std::int64_t reuse) {
+      Settings with = {"inner={steps: 4, optimizer: {kind: adam}}",
+                       "meta={batch: 1, parameters: [" + parameter + "]}", "data.sequence=24",
+                       "data.batch=4",
+                       "gradient.remat={policy: {gradients: dots, second_order: dots, reuse: " +
+                           std::to_string(reuse) + "}}"};
+      with.insert(with.end(), settings.begin(), settings.end());
+      const Built built(transformer_config(with));
+      const Stage& stage = built.experiment.train;
+      const ProgramPtr plan = compile(stage.graph, donations_of(stage), {});
+      return Cost{plan->dynamic_bytes, plan->flop};
+    };
     CAPTURE(parameter);
-    std::vector<Cost> costs;
-    for (const std::string reuse : {"0", "1", "2", "3", "4"})
-      costs.push_back(cost(parameter, reuse));
-    // The first step's gradient is differentiated where theta_0 is learned, and nowhere else.
-    const std::size_t steps = parameter == kRatesPerWeight ? 3 : 4;
-    for (std::size_t k = 1; k < costs.size(); ++k) {
-      CAPTURE(k);
-      CHECK((costs[k].flop < costs[k - 1].flop) == (k <= steps));
-      CHECK((costs[k].bytes > costs[k - 1].bytes) == (k <= steps));
+    CAPTURE(differentiated_again);
+    Cost before = cost(0);
+    for (const std::int64_t reuse : {1, 2, 3, 4}) {
+      CAPTURE(reuse);
+      const Cost now = cost(reuse);
+      if (reuse <= differentiated_again) {
+        CHECK(now.flop < before.flop);
+        CHECK(now.bytes > before.bytes);
+      } else {
+        CHECK(now.flop == before.flop);
+        CHECK(now.bytes == before.bytes);
+      }
+      before = now;
     }
-    const Cost all = cost(parameter, "-1");
-    CHECK(all.bytes == costs[4].bytes);
-    CHECK(all.flop == costs[4].flop);
+    CHECK(cost(-1).flop == before.flop);
+    CHECK(cost(-1).bytes == before.bytes);
   }
 }
