@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <utility>
 
 #include "config/names.h"
 #include "kernels/cpu.h"
@@ -12,6 +13,15 @@
 #include "train/threads.h"
 
 namespace mixflow {
+namespace {
+
+// GFLOP/s; 0: not measured yet.
+double& known_peak(int threads, bool bf16) {
+  static std::map<std::pair<int, bool>, double> known;
+  return known[{threads, bf16}];
+}
+
+}  // namespace
 
 int threads_of(const Config& config) {
   return config.threads > 0 ? config.threads : usable_cores();
@@ -68,14 +78,15 @@ PlannedRun plan_run(const Config& config, const TaskSource& source) {
   return run;
 }
 
+void measure_matmul_peak_again(int threads, bool bf16) {
+  double& peak = known_peak(threads, bf16);
+  start_threads(threads);
+  peak = std::max(peak, measure_matmul_gflops(threads, bf16));
+}
+
 double matmul_peak(int threads, bool bf16) {
-  static std::map<std::pair<int, bool>, double> known;
-  double& peak = known[{threads, bf16}];
-  if (peak == 0) {
-    start_threads(threads);
-    peak = measure_matmul_gflops(threads, bf16);
-  }
-  return peak;
+  if (known_peak(threads, bf16) == 0) measure_matmul_peak_again(threads, bf16);
+  return known_peak(threads, bf16);
 }
 
 double predicted_seconds(const PlannedStep& plan) {
