@@ -152,7 +152,8 @@ TEST_CASE("planned dynamic bytes are the measured ones where products are rounde
   }
 }
 
-TEST_CASE("each step that reuses saves work and costs memory, if its gradient is differentiated") {
+TEST_CASE("each step that reuses saves work and costs memory, if its gradient is differentiated" *
+          doctest::skip(!kThorough)) {
   struct Cost {
     std::int64_t bytes, flop;
   };
