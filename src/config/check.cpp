@@ -40,8 +40,8 @@ void check_preset(const Config& config) {
     fail(config, "gradient.preset",
          preset + " changes nothing, since gradient.remat.policy says what is kept: gradients " +
              std::string(name_of(policy.gradients)) + ", second_order " +
-             std::string(name_of(policy.second_order)) + ", reuse " +
-             std::to_string(policy.reuse) + "; remove the preset or the policy");
+             std::string(name_of(policy.second_order)) + ", reuse " + std::to_string(policy.reuse) +
+             "; remove the preset or the policy");
   }
 }
 
@@ -335,10 +335,10 @@ void check_meta_parameter(const Config& config, const MetaParameter& parameter,
              " goes on from the meta-step before, whose end counts as a constant; set "
              "inner.reset_every: 1");
   }
-  const std::int64_t window = config.inner.window;
-  if (window != 0 && window < config.inner.steps) {
+  const std::int64_t differentiated = config.inner.differentiated_steps();
+  if (differentiated < config.inner.steps) {
     fail(config, path + ".kind",
-         "init acts before the last " + std::to_string(window) + " of " +
+         "init acts before the last " + std::to_string(differentiated) + " of " +
              std::to_string(config.inner.steps) +
              " steps, so inner.window makes its meta-gradient zero; remove inner.window");
   }

@@ -256,6 +256,8 @@ enum class Preset : std::uint8_t {
 
 struct GradientConfig {
   Mode mode = Mode::mixed;
+  // Inner gradients are differentiated.
+  bool second_order() const { return mode == Mode::mixed || mode == Mode::reverse; }
   Preset preset = Preset::none;
   RematConfig remat;
   BlockSizes blocks;

@@ -26,8 +26,7 @@ RematPolicy resolved_policy(const Config& config) {
 }
 
 std::int64_t reused_steps(const Config& config) {
-  const Mode mode = config.gradient.mode;
-  if (!config.gradient.remat.step || (mode != Mode::mixed && mode != Mode::reverse)) return 0;
+  if (!config.gradient.remat.step || !config.gradient.second_order()) return 0;
   // The first differentiated step starts from constants, unless theta_0 is learned: its gradient is
   // differentiated along eta alone, which products of the inner loss read in loss_weights only.
   const bool first = std::ranges::any_of(config.meta.parameters, [](const MetaParameter& learned) {

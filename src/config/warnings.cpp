@@ -45,20 +45,20 @@ void add_warnings(Config& config) {
   }
   const RematConfig& remat = config.gradient.remat;
   const std::int64_t reuse = resolved_policy(config).reuse;
+  const auto nothing_to_reuse = [&](const std::string& key, const std::string& why) {
+    config.warnings.push_back(origin(config, key) + ": " + why +
+                              " nothing to gradient.remat.policy.reuse, " + std::to_string(reuse) +
+                              " here");
+  };
   if (reuse != 0 && !remat.step) {
-    config.warnings.push_back(origin(config, "gradient.remat.step") +
-                              ": steps that keep all they compute leave nothing to "
-                              "gradient.remat.policy.reuse, " +
-                              std::to_string(reuse) + " here");
+    nothing_to_reuse("gradient.remat.step", "steps that keep all they compute leave");
   }
-  const Mode mode = config.gradient.mode;
-  if (reuse != 0 && (mode == Mode::first_order || mode == Mode::finite_difference)) {
-    config.warnings.push_back(origin(config, "gradient.mode") + ": " + std::string(name_of(mode)) +
-                              " differentiates no gradient, which leaves nothing to "
-                              "gradient.remat.policy.reuse, " +
-                              std::to_string(reuse) + " here");
+  if (reuse != 0 && !config.gradient.second_order()) {
+    nothing_to_reuse("gradient.mode", std::string(name_of(config.gradient.mode)) +
+                                          " differentiates no gradient, which leaves");
   }
-  const bool all_reused = reused_steps(config) == config.inner.differentiated_steps();
+  const std::int64_t differentiated = config.inner.differentiated_steps();
+  const bool all_reused = reused_steps(config) == differentiated;
   if (!remat.save_inner_grads && (all_reused || !remat.step)) {
     config.warnings.push_back(
         origin(config, "gradient.remat.save_inner_grads") +
@@ -66,13 +66,12 @@ void add_warnings(Config& config) {
         (remat.step ? "gradient.remat.policy.reuse is " + std::to_string(reuse)
                     : "gradient.remat.step is false"));
   }
-  const std::int64_t window = config.inner.window;
-  if (window == 0 || window == config.inner.steps) return;
+  if (differentiated == config.inner.steps) return;
   for (std::size_t i = 0; i < config.meta.parameters.size(); ++i) {
     if (config.meta.parameters[i].granularity != Granularity::per_step) continue;
     config.warnings.push_back(
         origin(config, "meta.parameters[" + std::to_string(i) + "].granularity") +
-        ": only the last inner.window " + std::to_string(window) + " of " +
+        ": only the last inner.window " + std::to_string(differentiated) + " of " +
         std::to_string(config.inner.steps) + " values are learned, the others keep their start");
   }
 }

@@ -253,24 +253,25 @@ double measure_matmul_gflops(int threads, bool bf16) {
   const std::vector<float> b(kSize * kStride, 0.5F);
   std::vector<float> c(kSize * kStride);
   std::atomic<bool> failed = false;
-  const double library = fastest(0.1, [&] {
+  const auto by_rows = [&](const auto& multiply) {
     run_parts(threads, [&](int part) {
       const auto [first, last] = share_of(kSize, part, threads);
-      if (last > first &&
-          !sgemm(false, false, last - first, kSize, kSize, a.data() + first * kStride, kStride,
-                 b.data(), kStride, 0.0F, c.data() + first * kStride, kStride))
+      if (last > first)
+        multiply(a.data() + first * kStride, last - first, c.data() + first * kStride);
+    });
+  };
+  const double library = fastest(0.1, [&] {
+    by_rows([&](const float* from, std::int64_t rows, float* to) {
+      if (!sgemm(false, false, rows, kSize, kSize, from, kStride, b.data(), kStride, 0.0F, to,
+                 kStride))
         failed = true;
     });
   });
   const GemmKernels& own = gemm_kernels();
   const double ours = fastest(0.1, [&] {
-    run_parts(threads, [&](int part) {
-      const auto [first, last] = share_of(kSize, part, threads);
-      const GemmSlice slice{a.data() + first * kStride, b.data(), kStride, 1, kStride,
-                            own.panel_columns(kSize),   kSize};
-      if (last > first)
-        own.multiply(&slice, 1, last - first, kSize, nullptr, 0, c.data() + first * kStride,
-                     kStride);
+    by_rows([&](const float* from, std::int64_t rows, float* to) {
+      const GemmSlice slice{from, b.data(), kStride, 1, kStride, own.panel_columns(kSize), kSize};
+      own.multiply(&slice, 1, rows, kSize, nullptr, 0, to, kStride);
     });
   });
   if (failed) throw std::bad_alloc();

@@ -5,10 +5,11 @@
 //   (theta_{t+1}, opt_state_{t+1}) = Upsilon(g_t, theta_t, opt_state_t, eta)
 //   outer loss                     = V(theta_T, x_val): L without its L2 term
 //
-// The T steps are a scan, or two where the last ones keep more (remat.policy.reuse), whose body holds the inner gradient as a `grad` node, so that graph size
-// does not depend on T and the derivative of the gradient is a choice: kept symbolic for mixed mode
-// and first order, lowered before the outer vjp for reverse mode (Kemaev et al. 2025, section 3).
-// Per-step rematerialisation is the scan's policy.
+// The T steps are a scan, or two where the last ones keep more (remat.policy.reuse), whose body
+// holds the inner gradient as a `grad` node, so that graph size does not depend on T and the
+// derivative of the gradient is a choice: kept symbolic for mixed mode and first order, lowered
+// before the outer vjp for reverse mode (Kemaev et al. 2025, section 3). Per-step rematerialisation
+// is the scan's policy.
 #pragma once
 
 #include <cstdint>

@@ -12,6 +12,11 @@ namespace {
 constexpr std::int64_t kSplitWorkspaceBytes = std::int64_t{8} << 20;
 constexpr std::int64_t kSplitSumsBytes = std::int64_t{4} << 20;
 
+// The first xs among the inputs of a scan, and of its body.
+std::size_t first_xs(const Region& region) {
+  return static_cast<std::size_t>(region.num_consts + region.num_carry);
+}
+
 }  // namespace
 
 // Whether iterations run side by side, each on one thread: not where every thread's own workspace
@@ -56,7 +61,7 @@ void BodyPlanner::place_loop(std::int32_t time) {
     StackPlan& xs = loop->xs[j];
     if (xs.edge == kNone || (!xs_taken[j] && region.n > 1)) continue;
     xs.donated = false;
-    in[static_cast<std::size_t>(region.num_consts + region.num_carry) + j].donated = false;
+    in[first_xs(region) + j].donated = false;
   }
   for (std::int32_t j = 0; j < ny; ++j) {
     place_ys(node, time, *loop, j, out[static_cast<std::size_t>(region.num_carry + j)], xs_taken);
@@ -117,7 +122,7 @@ void BodyPlanner::plan_bodies(const GraphPtr& last, LoopPlan& loop,
 void BodyPlanner::place_xs(const Node& node, std::int32_t time, LoopPlan& loop,
                            std::vector<InputContract>& contracts) {
   const Region& region = *region_of(node);
-  const auto first = static_cast<std::size_t>(region.num_consts + region.num_carry);
+  const std::size_t first = first_xs(region);
   const std::int64_t last_index = region.reverse ? 0 : region.n - 1;
   loop.xs.resize(static_cast<std::size_t>(region.num_xs));
   for (std::size_t j = 0; j < loop.xs.size(); ++j) {
@@ -150,8 +155,7 @@ std::int32_t BodyPlanner::donated_xs_for(const Node& node, const LoopPlan& loop,
     const StackPlan& xs = loop.xs[j];
     if (!xs.donated || xs_taken[j] || xs.stride != bytes || (xs.edge != kNone && !for_carry))
       continue;
-    const Id input =
-        region.body->inputs[static_cast<std::size_t>(region.num_consts + region.num_carry) + j];
+    const Id input = region.body->inputs[first_xs(region) + j];
     const bool read = producer && std::find(producer->in.begin(), producer->in.end(), input) !=
                                       producer->in.end();
     if (read) return static_cast<std::int32_t>(j);
@@ -167,10 +171,8 @@ bool BodyPlanner::place_where_it_ends(const Node& node, const LoopPlan& loop, st
   const Region& region = *loop.region;
   const StackPlan& stack = loop.xs[static_cast<std::size_t>(xs)];
   if (stack.edge == kNone && region.n > 1) return false;
-  const Id memory =
-      root(stack.edge != kNone
-               ? stack.edge
-               : node.in[static_cast<std::size_t>(region.num_consts + region.num_carry + xs)]);
+  const Id memory = root(
+      stack.edge != kNone ? stack.edge : node.in[first_xs(region) + static_cast<std::size_t>(xs)]);
   return occurrences(node, memory) == 1 && g_.type(memory).bytes() == stack.stride &&
          join(final, memory, time);
 }
@@ -241,12 +243,12 @@ void BodyPlanner::place_ys(const Node& node, std::int32_t time, LoopPlan& loop, 
   }
   // An input of this body that the value is to overwrite may be an xs of this very loop: an
   // iteration reads its slice and writes that one only.
-  const auto first_xs = static_cast<std::size_t>(region.num_consts + region.num_carry);
+  const std::size_t first = first_xs(region);
   const auto read_slice_by_slice = [&](Id r) {
     for (std::size_t i = 0; i < loop.xs.size(); ++i) {
-      if (root(node.in[first_xs + i]) != r || occurrences(node, r) != 1) continue;
+      if (root(node.in[first + i]) != r || occurrences(node, r) != 1) continue;
       if (loop.xs[i].stride != ys.stride) continue;
-      contract.in_place_of = static_cast<std::int32_t>(first_xs + i);
+      contract.in_place_of = static_cast<std::int32_t>(first + i);
       return true;
     }
     return false;
@@ -255,10 +257,10 @@ void BodyPlanner::place_ys(const Node& node, std::int32_t time, LoopPlan& loop, 
   contract.in_place_of = -1;
   if (planner_.options.share) {
     const std::int32_t xs = donated_xs_for(node, loop, body_output, ys.stride, false, xs_taken);
-    if (xs >= 0 && join(value, root(node.in[first_xs + static_cast<std::size_t>(xs)]), time)) {
+    if (xs >= 0 && join(value, root(node.in[first + static_cast<std::size_t>(xs)]), time)) {
       xs_taken[static_cast<std::size_t>(xs)] = true;
       ys.over_xs = xs;
-      contract.slot_of = static_cast<std::int32_t>(first_xs) + xs;
+      contract.slot_of = static_cast<std::int32_t>(first) + xs;
       return;
     }
   }

@@ -80,7 +80,7 @@ class Bench {
   void plan();
   std::vector<std::size_t> choose();
   void measure(std::span<const std::size_t> which);
-  void measure_peaks_again();
+  void measure_peaks();
   std::unique_ptr<Runner> warmed_up(std::size_t row);
   void repeat(Runner& runner, BenchRow& row) const;
   void use_threads(int threads);
@@ -107,7 +107,6 @@ void Bench::plan() {
     BenchRow row{.settings = settings};
     row.plan =
         in_combination(settings, [&] { return plan_meta_step(config, *make_source(config)); });
-    row.predicted_s = predicted_seconds(row.plan);
     row.has_mfu = config.precision != Precision::f64;
     say(name(i) + ": static " + format_bytes(row.plan.static_bytes) + ", dynamic " +
         format_bytes(row.plan.dynamic_bytes));
@@ -205,11 +204,10 @@ void Bench::measure(std::span<const std::size_t> which) {
   }
 }
 
-void Bench::measure_peaks_again() {
+void Bench::measure_peaks() {
   std::set<std::pair<int, bool>> peaks;
   for (const BenchRow& row : report_.rows) peaks.emplace(row.plan.threads, row.plan.bf16);
-  for (const auto& [threads, bf16] : peaks) measure_matmul_peak_again(threads, bf16);
-  for (BenchRow& row : report_.rows) row.predicted_s = predicted_seconds(row.plan);
+  for (const auto& [threads, bf16] : peaks) measure_matmul_peak(threads, bf16);
 }
 
 BenchReport Bench::run() {
@@ -221,6 +219,7 @@ BenchReport Bench::run() {
   report_.reps = options_.reps;
   report_.warmup = options_.warmup;
   plan();
+  measure_peaks();
   const bool bf16 = combinations_.front().config.precision == Precision::bf16;
   const std::vector<std::size_t> chosen = choose();
   if (report_.interleaved) {
@@ -229,7 +228,7 @@ BenchReport Bench::run() {
     for (const std::size_t i : chosen) measure(std::span(&i, 1));
   }
   report_.interrupted = SignalGuard::stop_requested();
-  if (!report_.interrupted) measure_peaks_again();
+  if (!report_.interrupted) measure_peaks();
   report_.matmul_gflops = matmul_peak(report_.threads, bf16);
   return std::move(report_);
 }

@@ -29,7 +29,6 @@ struct BenchOptions {
 struct BenchRow {
   KeyValues settings;
   PlannedStep plan;
-  double predicted_s = 0;
   bool measured = false;
   std::string reason;  // why it was not measured, or not to the end
   // Seconds per meta-step, one for each repetition: the mean over `steps_per_rep` meta-steps, as

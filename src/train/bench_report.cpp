@@ -66,7 +66,7 @@ Json row_json(const BenchRow& row, const BenchRow& first) {
                {"flop", row.plan.flop},
                {"model_flop", row.plan.model_flop},
                {"nodes", row.plan.nodes},
-               {"predicted_s", row.predicted_s},
+               {"predicted_s", predicted_seconds(row.plan)},
                {"measured", row.measured},
                {"reason", row.reason.empty() ? Json(nullptr) : Json(row.reason)}};
   const auto if_measured = [&](auto value) { return row.measured ? Json(value()) : Json(nullptr); };
@@ -110,7 +110,7 @@ std::vector<std::string> cells_of(const BenchRow& row, const BenchRow& first) {
   add(!ratio.is_null(), ratio.is_null() ? "" : formatted("%.2fx", ratio.get<double>()));
   add(row.measured, formatted(row.gflops() < 100 ? "%.3g" : "%.0f", row.gflops()));
   add(row.measured && row.has_mfu, formatted("%.1f %%", 100 * row.mfu()));
-  add(true, format_seconds(row.predicted_s));
+  add(true, format_seconds(predicted_seconds(row.plan)));
   add(true, format_bytes(row.plan.static_bytes));
   add(true, format_bytes(row.plan.dynamic_bytes));
   add(true, formatted("%.2fx", memory_ratio(row, first)));

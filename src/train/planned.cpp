@@ -78,14 +78,14 @@ PlannedRun plan_run(const Config& config, const TaskSource& source) {
   return run;
 }
 
-void measure_matmul_peak_again(int threads, bool bf16) {
+void measure_matmul_peak(int threads, bool bf16) {
   double& peak = known_peak(threads, bf16);
   start_threads(threads);
   peak = std::max(peak, measure_matmul_gflops(threads, bf16));
 }
 
 double matmul_peak(int threads, bool bf16) {
-  if (known_peak(threads, bf16) == 0) measure_matmul_peak_again(threads, bf16);
+  if (known_peak(threads, bf16) == 0) measure_matmul_peak(threads, bf16);
   return known_peak(threads, bf16);
 }
 

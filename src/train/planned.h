@@ -40,9 +40,9 @@ PlannedRun plan_run(const Config& config, const TaskSource& source);
 // The matmul peak in GFLOP/s by number of threads and type of the operands, measured where it is
 // asked for first. Starts that many threads.
 double matmul_peak(int threads, bool bf16);
-// Measures it once more; the larger figure counts from now on. On a shared machine others may have
-// had the cores the first time.
-void measure_matmul_peak_again(int threads, bool bf16);
+// Measures it, once more perhaps; the largest figure counts from now on. On a shared machine others
+// may have had the cores the last time.
+void measure_matmul_peak(int threads, bool bf16);
 
 // Seconds at the matmul peak of the plan's threads and operands.
 double predicted_seconds(const PlannedStep& plan);
