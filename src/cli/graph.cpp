@@ -8,6 +8,7 @@
 #include "meta/experiment.h"
 #include "plan/program.h"
 #include "train/baseline.h"
+#include "train/planned.h"
 #include "transform/transform.h"
 
 namespace mixflow {
@@ -24,7 +25,7 @@ GraphPtr graph_of(const GraphCommand& o, const Config& config, const Experiment&
   if (o.stage == "loss") return experiment.inner_loss;
   if (o.stage == "inner-grad") return inner_gradient(experiment);
   if (o.stage == "meta-grad") return experiment.grad.graph;
-  return optimize(experiment.train.graph, config.precision == Precision::bf16);
+  return optimize(experiment.train.graph, plan_options(config, threads_of(config)));
 }
 
 }  // namespace

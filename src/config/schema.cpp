@@ -437,6 +437,8 @@ std::vector<Key> remat_keys() {
   keys.truth("block", &RematConfig::block, "keep only the input of each block");
   keys.truth("save_inner_grads", &RematConfig::save_inner_grads,
              "keep the inner gradients, so that steps are not differentiated twice");
+  keys.truth("inline", &RematConfig::inline_loops,
+             "short loops over few values become straight code, which keeps all that it needs");
   keys.section("policy", &RematConfig::policy, remat_policy_keys(),
                "what blocks keep, pass by pass, where `block` is too coarse");
   return keys.take();

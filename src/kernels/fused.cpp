@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "kernels/tile_code.h"
 #include "kernels/tile_layout.h"
 #include "kernels/tile_ops.h"
 #include "kernels/tile_program.h"
@@ -190,8 +191,14 @@ class Compiler {
     }
     MIXFLOW_CHECK(fn != nullptr, "no tile function for a fused instruction");
     const TileRef dst = slots_.add(floats_of(kind), kind != Kind::elements);
-    steps.push_back(
-        {.kind = kind, .fn = fn, .dst = dst, .a = in[0].ref, .b = in[1].ref, .c = in[2].ref});
+    steps.push_back({.kind = kind,
+                     .op = instr.op,
+                     .splats = splats,
+                     .fn = fn,
+                     .dst = dst,
+                     .a = in[0].ref,
+                     .b = in[1].ref,
+                     .c = in[2].ref});
     return dst;
   }
 
@@ -208,9 +215,16 @@ class Compiler {
   }
 
   static TileStep copy_step(Kind kind, const TileRef& dst, const Access& from) {
-    const TileFn fn = tile_fn(TileOp::copy, from.splat ? kSplatA : kSplatNone);
-    return {
-        .kind = kind, .fn = fn, .dst = dst, .a = from.ref, .b = {kUnused, 0}, .c = {kUnused, 0}};
+    const unsigned splats = from.splat ? kSplatA : kSplatNone;
+    const TileFn fn = tile_fn(TileOp::copy, splats);
+    return {.kind = kind,
+            .op = TileOp::copy,
+            .splats = splats,
+            .fn = fn,
+            .dst = dst,
+            .a = from.ref,
+            .b = {kUnused, 0},
+            .c = {kUnused, 0}};
   }
 
   void add_reduction(Id id) {
@@ -452,13 +466,18 @@ std::vector<std::uint32_t> fused_in_place(const FusedSpec& spec) {
   return result;
 }
 
-std::unique_ptr<Kernel> make_fused(const FusedSpec& spec) {
+TileProgram fused_program(const FusedSpec& spec) {
   const TileSpace space = make_tile_space(spec);
   Compiler resident(spec, space, true);
   TileProgram program = resident.compile();
   const bool small = program.chunk <= kTileElements || resident.tile_floats() <= kResidentFloats;
-  if (small) return make_tile_kernel(std::move(program));
-  return make_tile_kernel(Compiler(spec, space, false).compile());
+  return small ? std::move(program) : Compiler(spec, space, false).compile();
+}
+
+std::unique_ptr<Kernel> make_fused(const FusedSpec& spec) {
+  TileProgram program = fused_program(spec);
+  compile_runs(program);
+  return make_tile_kernel(std::move(program));
 }
 
 }  // namespace mixflow

@@ -66,4 +66,7 @@ std::vector<std::uint32_t> fused_in_place(const FusedSpec& spec);
 // threads but not on timing.
 std::unique_ptr<Kernel> make_fused(const FusedSpec& spec);
 
+// The steps of that kernel (tile_program.h) before runs of them become machine code (tile_code.h).
+struct TileProgram fused_program(const FusedSpec& spec);
+
 }  // namespace mixflow

@@ -437,6 +437,8 @@ const RowFns& find_row_fns() {
   return kFns;
 }
 
+bool uses_avx512() { return HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86; }
+
 }  // namespace mixflow::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -445,11 +447,13 @@ namespace mixflow {
 
 HWY_EXPORT(find_tile_fn);
 HWY_EXPORT(find_row_fns);
+HWY_EXPORT(uses_avx512);
 
 TileFn tile_fn(TileOp op, unsigned splats) {
   return HWY_DYNAMIC_DISPATCH(find_tile_fn)(op, splats);
 }
 const RowFns& row_fns() { return HWY_DYNAMIC_DISPATCH(find_row_fns)(); }
+bool tile_fns_use_avx512() { return HWY_DYNAMIC_DISPATCH(uses_avx512)(); }
 
 }  // namespace mixflow
 #endif  // HWY_ONCE

@@ -26,6 +26,9 @@ enum Splat : unsigned { kSplatNone = 0, kSplatA = 1, kSplatB = 2, kSplatC = 4 };
 // the other ternary ops all but all three.
 TileFn tile_fn(TileOp op, unsigned splats);
 
+// Whether these functions are those for AVX-512.
+bool tile_fns_use_avx512();
+
 // A tile of `rows` dense rows of `cols` floats, against one float per row or one row. dst and src
 // do not overlap.
 using RowFn = void (*)(float* dst, const float* src, std::size_t rows, std::size_t cols);

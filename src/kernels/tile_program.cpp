@@ -92,6 +92,9 @@ class Runner {
       case Kind::elements:
         step.fn(at(step.dst), at(step.a), at(step.b), at(step.c), size(rows * cols));
         break;
+      case Kind::code:
+        step.code(bases_.data(), size(rows), size(cols));
+        break;
       case Kind::rows:
         step.fn(at(step.dst), at(step.a), at(step.b), at(step.c), size(rows));
         break;

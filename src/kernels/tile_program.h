@@ -17,9 +17,13 @@ struct TileRef {
   std::int64_t offset = 0;
 };
 
+// Several steps at once, over a tile of `rows` dense rows of `cols` floats; bases moved to the tile.
+using TileCode = void (*)(float* const* bases, std::size_t rows, std::size_t cols);
+
 struct TileStep {
   enum class Kind : std::uint8_t {
     elements,     // fn over all elements of the tile
+    code,         // what was a run of steps before
     rows,         // fn over one element per row
     once,         // fn over one element
     row_op,       // row_fn over the tile
@@ -32,8 +36,11 @@ struct TileStep {
     sum_columns,  // sums[index] += the rows of the tile
   };
   Kind kind = Kind::elements;
+  TileOp op = TileOp::none;  // that fn computes, and which operands it takes as one float
+  unsigned splats = kSplatNone;
   TileFn fn = nullptr;
   RowFn row_fn = nullptr;
+  TileCode code = nullptr;
   TileRef dst, a, b, c;
   std::int32_t index = 0;
 };
@@ -103,7 +110,8 @@ struct TileProgram {
   };
   std::vector<Iota> iotas;
   std::vector<TileSum> sums;
-  std::int64_t scratch_floats = 0;  // per thread
+  std::vector<std::shared_ptr<const void>> code;  // that steps call
+  std::int64_t scratch_floats = 0;                // per thread
   int threads = 1;                  // no more than there are units
 
   // What threads divide between them: rows (if there is but one, columns), in units that begin at

@@ -13,13 +13,14 @@ using Kind = TileStep::Kind;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-// A call, with everything known but where the buffers are. One of the two functions is set.
+// A call, with everything known but where the buffers are. One of the functions is set.
 struct Call {
   TileFn fn = nullptr;
+  TileCode code = nullptr;
   RowFn row_fn = nullptr;
   std::uint32_t dst_base, a_base, b_base, c_base;
   std::int64_t dst_offset, a_offset, b_offset, c_offset;
-  std::size_t n = 0, cols = 0;  // elements; for row_fn rows and columns
+  std::size_t n = 0, cols = 0;  // elements; for code and row_fn rows and columns
 };
 
 class StraightKernel final : public Kernel {
@@ -27,6 +28,7 @@ class StraightKernel final : public Kernel {
   StraightKernel(const TileProgram& program, std::vector<Call> calls)
       : Kernel(program.scratch_floats * static_cast<std::int64_t>(sizeof(float))),
         calls_(std::move(calls)),
+        code_(program.code),
         constants_(program.constants) {
     for (std::size_t i = 2; i < program.bases.size(); ++i) {
       const TileBase& base = program.bases[i];
@@ -59,6 +61,10 @@ class StraightKernel final : public Kernel {
       bases[next++] = to;
     }
     for (const Call& call : calls_) {
+      if (call.code != nullptr) {
+        call.code(bases.data(), call.n, call.cols);
+        continue;
+      }
       float* dst = bases[call.dst_base] + call.dst_offset;
       const float* a = bases[call.a_base] + call.a_offset;
       if (call.fn != nullptr) {
@@ -79,6 +85,7 @@ class StraightKernel final : public Kernel {
   };
 
   const std::vector<Call> calls_;
+  const std::vector<std::shared_ptr<const void>> code_;  // that calls lead to
   const std::vector<float> constants_;
   std::vector<std::size_t> inputs_;
   std::vector<Output> outputs_;
@@ -91,9 +98,11 @@ bool is_one_tile(const TileProgram& program) {
          (program.block_rows == 0 || program.block_rows >= program.rows);
 }
 
-// Appends the call that a step is; false if it is none.
-bool add_call(const TileProgram& program, const TileStep& step, std::vector<Call>& calls) {
+// Appends the call that a step over so many columns is; false if it is none.
+bool add_call(const TileProgram& program, const TileStep& step, std::int64_t cols,
+              std::vector<Call>& calls) {
   Call call{.fn = step.fn,
+            .code = step.code,
             .row_fn = step.row_fn,
             .dst_base = static_cast<std::uint32_t>(step.dst.base),
             .a_base = static_cast<std::uint32_t>(step.a.base),
@@ -103,7 +112,7 @@ bool add_call(const TileProgram& program, const TileStep& step, std::vector<Call
             .a_offset = step.a.offset,
             .b_offset = step.b.offset,
             .c_offset = step.c.offset};
-  const auto into_sum = [&](const TileSum& sum, RowFn fn, std::int64_t rows, std::int64_t cols) {
+  const auto into_sum = [&](const TileSum& sum, RowFn fn, std::int64_t height, std::int64_t width) {
     const auto is_it = [&](const TileBase& base) {
       return base.kind == TileBase::Kind::output && base.index == sum.output;
     };
@@ -111,12 +120,12 @@ bool add_call(const TileProgram& program, const TileStep& step, std::vector<Call
     call.dst_base = static_cast<std::uint32_t>(std::ranges::find_if(program.bases, is_it) -
                                                program.bases.begin());
     call.dst_offset = 0;
-    call.n = size(rows);
-    call.cols = size(cols);
+    call.n = size(height);
+    call.cols = size(width);
   };
   switch (step.kind) {
     case Kind::elements:
-      call.n = size(program.rows * program.cols);
+      call.n = size(program.rows * cols);
       break;
     case Kind::rows:
       call.n = size(program.rows);
@@ -124,9 +133,10 @@ bool add_call(const TileProgram& program, const TileStep& step, std::vector<Call
     case Kind::once:
       call.n = 1;
       break;
+    case Kind::code:
     case Kind::row_op:
       call.n = size(program.rows);
-      call.cols = size(program.cols);
+      call.cols = size(cols);
       break;
     case Kind::sum_all: {
       const TileSum& sum = program.sums[size(step.index)];
@@ -152,15 +162,15 @@ bool add_call(const TileProgram& program, const TileStep& step, std::vector<Call
 std::unique_ptr<Kernel> make_straight_kernel(const TileProgram& program) {
   if (!is_one_tile(program)) return nullptr;
   std::vector<Call> calls;
-  const auto add_all = [&](const std::vector<TileStep>& steps) {
+  const auto add_all = [&](const std::vector<TileStep>& steps, std::int64_t cols) {
     return std::ranges::all_of(
-        steps, [&](const TileStep& step) { return add_call(program, step, calls); });
+        steps, [&](const TileStep& step) { return add_call(program, step, cols, calls); });
   };
-  if (!add_all(program.prologue)) return nullptr;
+  if (!add_all(program.prologue, program.cols)) return nullptr;
   for (const TileProgram::Phase& phase : program.phases) {
-    if (!add_all(phase.row_steps) || !add_all(phase.chunk_steps)) return nullptr;
+    if (!add_all(phase.row_steps, 1) || !add_all(phase.chunk_steps, program.cols)) return nullptr;
   }
-  if (!add_all(program.tile_end) || !add_all(program.run_end)) return nullptr;
+  if (!add_all(program.tile_end, 1) || !add_all(program.run_end, 1)) return nullptr;
   return std::make_unique<StraightKernel>(program, std::move(calls));
 }
 

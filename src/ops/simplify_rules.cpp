@@ -137,6 +137,15 @@ Id simplify_broadcast(const Site& s) {
 
 Id simplify_slice(const Site& s) {
   if (s.b.shape(s.in[0]) == s.type.shape) return s.in[0];
+  // One of the parts that were put together.
+  if (const Node* parts = s.made_by(0, op::k_concat)) {
+    const std::size_t axis = index(parts->attrs.axes[0]);
+    std::int64_t begin = 0;
+    for (const Id part : parts->in) {
+      if (begin == s.attrs.starts[axis] && s.b.shape(part) == s.type.shape) return part;
+      begin += s.b.shape(part)[axis];
+    }
+  }
   return simplify_moved_full(s);
 }
 
@@ -146,7 +155,10 @@ Id simplify_pad(const Site& s) {
 }
 
 Id simplify_reverse(const Site& s) {
-  if (s.attrs.axes.empty()) return s.in[0];
+  Shape axes = s.attrs.axes;
+  std::erase_if(axes, [&](std::int64_t axis) { return s.type.shape[index(axis)] == 1; });
+  if (axes.empty()) return s.in[0];
+  if (axes != s.attrs.axes) return s.b.reverse(s.in[0], std::move(axes));
   const Node* inner = s.made_by(0, op::k_reverse);
   if (inner != nullptr && inner->attrs.axes == s.attrs.axes) return inner->in[0];
   return simplify_moved_full(s);

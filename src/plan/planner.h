@@ -14,6 +14,7 @@ struct PlanOptions {
   bool share = true;    // false: every value has memory of its own and nothing is done in place
                         // (checked runs compare)
   bool poison = false;  // record what each instruction frees
+  bool inline_loops = false;  // short loops become straight code (transform/inline_loops.h)
 };
 
 // `graph` holds no map and no grad node, and every elementwise op is fused (transform/). Contracts:

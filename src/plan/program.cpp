@@ -3,10 +3,12 @@
 #include "graph/verify.h"
 #include "ops/op_list.h"
 #include "transform/fuse.h"
+#include "transform/inline_loops.h"
 #include "transform/lower_map.h"
 #include "transform/merge_dots.h"
 #include "transform/merge_maps.h"
 #include "transform/pack_factors.h"
+#include "transform/thin_dots.h"
 #include "transform/transform.h"
 #include "util/error.h"
 
@@ -23,7 +25,7 @@ void checked(const GraphPtr& graph) {
 
 }  // namespace
 
-GraphPtr optimize(const GraphPtr& graph, bool bf16) {
+GraphPtr optimize(const GraphPtr& graph, const PlanOptions& options) {
   GraphPtr g = graph;
   const auto pass = [&](auto&& function) {
     g = function(*g);
@@ -33,8 +35,14 @@ GraphPtr optimize(const GraphPtr& graph, bool bf16) {
   pass(clean);       // dead code, trivial algebra, equal nodes
   pass(merge_maps);  // a value's map and its gradient's become one
   pass(lower_map);   // maps become parallel scans over their sums
-  pass(merge_dots);  // sums of products become one product list, accumulating where it can
-  if (bf16) pass(pack_factors);  // what several products read packed is packed once
+  if (options.inline_loops) {
+    pass(inline_loops);  // short loops over few values become part of the body around them
+    pass(clean);         // what is equal or constant there
+  }
+  if (!options.bf16)
+    pass(thin_dots);  // products with a side of one become elementwise ops and sums
+  pass(merge_dots);   // sums of products become one product list, accumulating where it can
+  if (options.bf16) pass(pack_factors);  // what several products read packed is packed once
   pass(fuse);  // elementwise chains, broadcasts and row reductions become single nodes
   pass(dce);
   return g;
@@ -44,7 +52,7 @@ ProgramPtr compile(const GraphPtr& graph, const std::vector<Donation>& donations
                    const PlanOptions& options) {
   MIXFLOW_CHECK(graph != nullptr, "a stage that was not built cannot be compiled");
   auto program = std::make_shared<Program>();
-  program->graph = optimize(graph, options.bf16);
+  program->graph = optimize(graph, options);
   program->donations = donations;
   program->options = options;
   const Graph& g = *program->graph;

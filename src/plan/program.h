@@ -33,8 +33,9 @@ using ProgramPtr = std::shared_ptr<const Program>;
 ProgramPtr compile(const GraphPtr& graph, const std::vector<Donation>& donations,
                    const PlanOptions& options);
 
-// The passes before planning: grad nodes lowered, maps as scans, products merged, elementwise
-// chains fused; with `bf16`, factors that several products read packed once.
-GraphPtr optimize(const GraphPtr& graph, bool bf16);
+// The passes before planning: grad nodes lowered, maps as scans, short loops inlined if `options`
+// say so, products merged, elementwise chains fused; in bf16, factors that several products read
+// packed once.
+GraphPtr optimize(const GraphPtr& graph, const PlanOptions& options);
 
 }  // namespace mixflow

@@ -18,7 +18,9 @@ inline DType compute_type(const Config& config) {
 
 // How its stages are planned for that many threads.
 inline PlanOptions plan_options(const Config& config, int threads) {
-  return {.threads = threads, .bf16 = config.precision == Precision::bf16};
+  return {.threads = threads,
+          .bf16 = config.precision == Precision::bf16,
+          .inline_loops = config.gradient.remat.inline_loops};
 }
 
 }  // namespace mixflow

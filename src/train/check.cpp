@@ -284,6 +284,7 @@ std::vector<Config> exact_variants(const Config& config) {
     Config variant = config;
     variant.gradient.mode = mode;
     variant.gradient.remat = remat;
+    variant.gradient.remat.inline_loops = false;  // which would leave little to compare
     variant.gradient.blocks = sizes;
     const auto same = [&](const Config& other) { return same_graph(variant, other); };
     if (std::ranges::none_of(variants, same)) variants.push_back(std::move(variant));

@@ -10,6 +10,9 @@
 namespace mixflow {
 namespace {
 
+// Of one dot_sum. Straight code of many steps adds up any number, and kernels take 64 operands.
+constexpr std::size_t kMostPairs = 24;
+
 std::size_t index(Id id) { return static_cast<std::size_t>(id); }
 
 // A tree of additions, flattened: its products (of one type) in order, the term they are
@@ -211,13 +214,23 @@ class MergeDots {
         attrs.axes.insert(attrs.axes.end(), product->attrs.axes.begin(), product->attrs.axes.end());
       }
     }
+    Id result = kNone;
     if (sum.z != kNone) {
-      in.push_back(b.reshape(mapped({sum.z})[0], graph.type(sum.products[0]->out[0]).shape));
+      result = b.reshape(mapped({sum.z})[0], graph.type(sum.products[0]->out[0]).shape);
     } else if (!more.empty()) {
-      in.push_back(more.back());
+      result = more.back();
       more.pop_back();
     }
-    Id result = b.emit(op::k_dot_sum, in, std::move(attrs));
+    for (std::size_t first = 0; first < attrs.axes.size(); first += kMostPairs) {
+      const std::size_t last = std::min(first + kMostPairs, attrs.axes.size());
+      const auto part = [&](const auto& of, std::size_t each) {
+        return std::vector(of.begin() + static_cast<std::ptrdiff_t>(first * each),
+                           of.begin() + static_cast<std::ptrdiff_t>(last * each));
+      };
+      Ids operands = part(in, 2);
+      if (result != kNone) operands.push_back(result);
+      result = b.emit(op::k_dot_sum, operands, {.axes = part(attrs.axes, 1)});
+    }
     for (const Id id : more) result = b.add(result, id);
     return result;
   }

@@ -37,7 +37,7 @@ TEST_CASE("bench --profile says where one more meta-step spent its time, op by o
   }
   CHECK(share == doctest::Approx(1));
   CHECK(flop == doctest::Approx(json.at("rows")[0].at("flop").get<double>()));
-  CHECK(std::ranges::find(ops, "dot_sum") != ops.end());
+  CHECK(std::ranges::find(ops, "fused") != ops.end());
   CHECK(std::ranges::find(ops, "idle") != ops.end());
   const Outcome text = mixflow::mixflow(args, directory.path);
   CHECK(has(text.out, "of peak"));

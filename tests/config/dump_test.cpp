@@ -122,6 +122,7 @@ gradient:
     step: true
     block: true
     save_inner_grads: true
+    inline: true
     policy:
       gradients: by_block
       second_order: by_block

@@ -91,7 +91,8 @@ inline bool close(const std::vector<Bytes>& found, const std::vector<Tensor64>& 
 
 // Runs a graph in f64: checked, with the bits of the reference evaluation of the same program, and
 // close to that of the graph as it was; split over threads, close again. In f32: with the same bits
-// whether memory is shared or not. Twice each: a run leaves nothing behind that the next one reads.
+// whether memory is shared or not. With its loops and with short ones inlined, and twice each: a run
+// leaves nothing behind that the next one reads.
 inline void check_runs(const GraphPtr& graph, unsigned seed = 1,
                        const std::vector<Donation>& donations = {}) {
   const std::vector<Tensor64> inputs = draw_for(*graph, seed);
@@ -109,22 +110,30 @@ inline void check_runs(const GraphPtr& graph, unsigned seed = 1,
   };
   // Without maps nothing is split.
   const int most_threads = count_ops(*graph, op::k_map) > 0 ? 3 : 1;
-  for (int threads = 1; threads <= most_threads; ++threads) {
-    CAPTURE(threads);
-    Executor executor(compile(graph, donations, {.threads = threads, .poison = true}),
-                      {.checked = true});
+  const auto check_in_f64 = [&](const PlanOptions& options) {
+    Executor executor(compile(graph, donations, options), {.checked = true});
     const std::vector<Bytes> found = run_twice(executor, *graph);
-    if (threads == 1) CHECK(found == stored(evaluate(*executor.program().graph, inputs), *graph));
+    if (options.threads == 1)
+      CHECK(found == stored(evaluate(*executor.program().graph, inputs), *graph));
     CHECK(close(found, exact, *graph));
-  }
+  };
   const GraphPtr single = retyped(*graph, DType::f32);
-  for (int threads = 1; threads <= std::min(most_threads, 2); ++threads) {
-    CAPTURE(threads);
-    Executor shared(compile(single, donations, {.threads = threads, .poison = true}),
-                    {.checked = true});
-    Executor apart(compile(single, donations, {.threads = threads, .share = false}));
+  const auto check_in_f32 = [&](PlanOptions options) {
+    Executor shared(compile(single, donations, options), {.checked = true});
+    options.share = options.poison = false;
+    Executor apart(compile(single, donations, options));
     CHECK(run_twice(shared, *single) == run_twice(apart, *single));
     CHECK(shared.program().dynamic_bytes <= apart.program().dynamic_bytes);
+  };
+  for (int threads = 1; threads <= most_threads; ++threads) {
+    for (const bool inline_loops : {false, true}) {
+      CAPTURE(threads);
+      CAPTURE(inline_loops);
+      const PlanOptions options{
+          .threads = threads, .poison = true, .inline_loops = inline_loops};
+      check_in_f64(options);
+      if (threads <= 2) check_in_f32(options);
+    }
   }
 }
 

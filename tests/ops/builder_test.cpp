@@ -141,6 +141,9 @@ TEST_CASE("shape changes that change nothing vanish, and others compose") {
   CHECK(b.slice(x, {0, 0, 0}, {2, 3, 4}) == x);
   CHECK(b.pad(x, {0, 0, 0}, {2, 3, 4}) == x);
   CHECK(b.reverse(x, {}) == x);
+  const Id column = b.input({DType::f64, {4, 1}});
+  CHECK(b.reverse(column, {1}) == column);
+  CHECK(b.reverse(column, {0, 1}) == b.reverse(column, {0}));
   CHECK(b.reverse(b.reverse(x, {1}), {1}) == x);
   CHECK(op_of(b, b.reverse(b.reverse(x, {1}), {2})) == &op::k_reverse);
   CHECK(b.concat(Ids{x}, 1) == x);

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "exec/graphs.h"
+#include "ops/op_list.h"
 #include "plan/memory.h"
 #include "plan/program.h"
 
@@ -234,6 +235,16 @@ TEST_CASE("The last iteration has a body of its own where that saves products") 
   const ProgramPtr unroll = compile(unroll_gradient(5, 8), {}, {});
   for (const Instr& instr : unroll->body->instrs) {
     if (instr.loop) CHECK(instr.loop->last == instr.loop->body);
+  }
+}
+
+TEST_CASE("Products with a side of one stay products in bf16 only") {
+  Builder b;
+  const Id x = b.input({DType::f32, {5, 1}}), w = b.input({DType::f32, {1, 4}}), v = b.input({DType::f32, {4, 1}});
+  const GraphPtr graph = b.finish({b.dot(b.relu(b.dot(x, w)), v)});
+  for (const bool bf16 : {false, true}) {
+    const GraphPtr planned = optimize(graph, {.bf16 = bf16});
+    CHECK(count_ops(*planned, op::k_dot) + count_ops(*planned, op::k_dot_sum) == (bf16 ? 2 : 0));
   }
 }
 

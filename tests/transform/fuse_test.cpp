@@ -241,6 +241,15 @@ TEST_CASE("reductions of products stay primitives unless something is computed a
   CHECK(softmax->nodes.size() == 1);
 }
 
+TEST_CASE("what is spread along the axis that a reversal turns is spread before") {
+  Builder b;
+  const Id x = b.input({DType::f32, {3}});
+  const GraphPtr graph = b.finish({b.neg(b.reverse(b.broadcast(x, {0}, {3, 3}), {0}))});
+  const GraphPtr fused = fuse(*graph);
+  check_fused(*fused);
+  CHECK(evaluate(*fused, {{1, 2, 3}}) == evaluate(*graph, {{1, 2, 3}}));
+}
+
 TEST_CASE("integers are fused one by one and run") {
   Builder b;
   const Id i = b.input({DType::i32, {5}});

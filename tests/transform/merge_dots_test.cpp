@@ -58,6 +58,19 @@ struct Operands {
   Id x = b.input(kSquare), y = b.input(kSquare), z = b.input(kSquare), w = b.input(kSquare);
 };
 
+TEST_CASE("a sum of very many products is several, each added to the one before") {
+  Operands o;
+  Id sum = o.z;
+  for (int i = 0; i < 30; ++i) sum = o.b.add(sum, o.b.dot(o.b.mul(o.x, i + 1.0), o.y));
+  const GraphPtr merged = merge(o.b.finish({sum}));
+  CHECK(count_ops(*merged, op::k_dot) == 0);
+  CHECK(count_ops(*merged, op::k_add) == 0);
+  const Node& last = *merged->producer(merged->outputs[0]);
+  const Node& first = *merged->producer(last.in.back());
+  CHECK(last.in.size() == 2 * 6 + 1);
+  CHECK(first.in.size() == 2 * 24 + 1);
+}
+
 }  // namespace
 
 TEST_CASE("a tangent's two products become one dot_sum, flags kept") {

@@ -65,6 +65,47 @@ TEST_CASE("a region is rebuilt once for all its nodes, and kept if nothing chang
   CHECK(same_graph(*again, *graph));
 }
 
+TEST_CASE("a slice of a concat that is exactly one part is that part, any other stays a slice") {
+  for (const bool columns : {false, true}) {
+    const auto shape = [&](std::int64_t along, std::int64_t across) {
+      return columns ? Shape{across, along} : Shape{along, across};
+    };
+    for (std::int64_t begin = 0; begin < 5; ++begin) {
+      for (std::int64_t end = begin + 1; end <= 5; ++end) {
+        for (const std::int64_t left : {0, 1}) {
+          CAPTURE(columns);
+          CAPTURE(begin);
+          CAPTURE(end);
+          CAPTURE(left);
+          Builder b, c;
+          Ids parts;  // 0 to 2, 2 to 3 and 3 to 5, all 3 across
+          for (const std::int64_t size : {2, 1, 2}) {
+            parts.push_back(b.input({DType::f64, shape(size, 3)}));
+          }
+          const Id whole = b.concat(parts, columns ? 1 : 0);
+          const Id cut = b.slice(whole, shape(begin, left), shape(end, 3));
+          Id expected = kNone;
+          if (begin == 0 && end == 2) expected = parts[0];
+          if (begin == 2 && end == 3) expected = parts[1];
+          if (begin == 3 && end == 5) expected = parts[2];
+          if (begin == 0 && end == 5) expected = whole;
+          if (expected != kNone && left == 0) {
+            CHECK(cut == expected);
+          } else {
+            REQUIRE(b.graph().producer(cut) != nullptr);
+            CHECK(b.graph().producer(cut)->op == &op::k_slice);
+          }
+          const GraphPtr graph = b.finish({cut, whole});
+          const auto found = evaluate(*graph, testing::RandomGraph(1).inputs_for(*graph));
+          const Id stored = c.input({DType::f64, shape(5, 3)});
+          const GraphPtr plain = c.finish({c.slice(stored, shape(begin, left), shape(end, 3))});
+          CHECK(found[0] == evaluate(*plain, {found[1]})[0]);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("labels and input names survive") {
   Builder b;
   const Id x = b.input(kRow, "theta");

@@ -1,0 +1,518 @@
+#include "kernels/run_code.h"
+
+#if defined(__x86_64__)
+
+#include <asmjit/x86.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "util/error.h"
+
+namespace mixflow {
+namespace {
+
+namespace x86 = asmjit::x86;
+using Kind = TileStep::Kind;
+
+constexpr int kLanes = 16;
+
+// Code outlives no kernel that runs it, but kernels may outlive main's end.
+asmjit::JitRuntime& runtime() {
+  static auto* const runtime = new asmjit::JitRuntime;
+  return *runtime;
+}
+
+void check(asmjit::Error error) {
+  MIXFLOW_CHECK(error == asmjit::kErrorOk,
+                std::string("machine code: ") + asmjit::DebugUtils::errorAsString(error));
+}
+
+std::array<const TileRef*, 3> operands(const TileStep& step) { return {&step.a, &step.b, &step.c}; }
+
+// result = first(x, y), then with z; a fused multiplication starts from z.
+struct Arithmetic {
+  TileOp op;
+  std::uint32_t first, then = x86::Inst::kIdNone;
+  bool onto_z = false;
+};
+constexpr Arithmetic kArithmetic[] = {
+    {TileOp::add, x86::Inst::kIdVaddps},
+    {TileOp::sub, x86::Inst::kIdVsubps},
+    {TileOp::mul, x86::Inst::kIdVmulps},
+    {TileOp::div, x86::Inst::kIdVdivps},
+    {TileOp::mul_add, x86::Inst::kIdVfmadd231ps, x86::Inst::kIdNone, true},
+    {TileOp::mul_sub, x86::Inst::kIdVfmsub231ps, x86::Inst::kIdNone, true},
+    {TileOp::sub_mul, x86::Inst::kIdVfnmadd231ps, x86::Inst::kIdNone, true},
+    {TileOp::mul_mul, x86::Inst::kIdVmulps, x86::Inst::kIdVmulps},
+    {TileOp::sum_mul, x86::Inst::kIdVaddps, x86::Inst::kIdVmulps},
+    {TileOp::diff_mul, x86::Inst::kIdVsubps, x86::Inst::kIdVmulps},
+    {TileOp::add_add, x86::Inst::kIdVaddps, x86::Inst::kIdVaddps},
+    {TileOp::diff_add, x86::Inst::kIdVsubps, x86::Inst::kIdVaddps},
+};
+
+// A run of steps as code.
+class RunCompiler {
+ public:
+  RunCompiler(std::span<const TileStep> run, const RunSetting& setting)
+      : run_(run), setting_(setting) {
+    for (const TileStep& step : run_)
+      by_rows_ |= step.kind == Kind::row_op || step.kind == Kind::sum_columns;
+    for_each_operand([&](const TileStep&, int, const TileRef& ref) {
+      by_rows_ |= setting_.rows_for_all.contains(place_of(ref));
+    });
+  }
+
+  // Null if the system gives no memory for code.
+  TileCode compile() {
+    asmjit::CodeHolder code;
+    check(code.init(runtime().environment()));
+    x86::Compiler cc(&code);
+    cc_ = &cc;
+    auto* function =
+        cc.addFunc(asmjit::FuncSignatureT<void, float* const*, std::size_t, std::size_t>());
+    function->frame().setAvxEnabled();
+    function->frame().setAvx512Enabled();
+    function->frame().setAvxCleanup();
+    bases_ = cc.newIntPtr();
+    rows_ = cc.newIntPtr();
+    cols_ = cc.newIntPtr();
+    function->setArg(0, bases_);
+    function->setArg(1, rows_);
+    function->setArg(2, cols_);
+    emit_loops();
+    cc.endFunc();
+    check(cc.finalize());
+    TileCode entry = nullptr;
+    if (runtime().add(&entry, &code) != asmjit::kErrorOk) return nullptr;
+    return entry;
+  }
+
+ private:
+  using Vectors = std::map<Place, x86::Zmm>;
+
+  // Where in a row a vector of elements lies.
+  struct Spot {
+    bool masked = false;  // the rest of a row
+    int vector = 0;       // of a row whose vectors are spelled out one by one
+  };
+
+  template <class Visit>
+  void for_each_operand(Visit visit) const {
+    for (const TileStep& step : run_) {
+      const int n = is_elementwise(step) ? operand_count(step.op) : 1;
+      for (int k = 0; k < n; ++k) visit(step, k, *operands(step)[static_cast<std::size_t>(k)]);
+    }
+  }
+
+  static bool is_splat(const TileStep& step, int k) {
+    return is_elementwise(step) && ((step.splats >> k) & 1u) != 0;
+  }
+
+  static std::int32_t bytes(std::int64_t floats) {
+    return static_cast<std::int32_t>(floats * std::int64_t{sizeof(float)});
+  }
+
+  // The address of a place, `index` elements and some vectors on.
+  x86::Mem at(const TileRef& ref, const x86::Gp& index, int vector = 0) {
+    return x86::ptr(pointers_.at(ref.base), index, 2, bytes(ref.offset + vector * kLanes));
+  }
+
+  void load_pointer(std::int32_t base) {
+    if (pointers_.contains(base)) return;
+    const x86::Gp pointer = cc_->newIntPtr();
+    cc_->mov(pointer, x86::ptr(bases_, base * static_cast<std::int32_t>(sizeof(float*))));
+    pointers_.emplace(base, pointer);
+  }
+
+  // Constants that an op needs are made before the loops.
+  x86::Zmm constant(std::uint32_t bits) {
+    if (const auto known = constants_.find(bits); known != constants_.end()) return known->second;
+    const x86::Zmm vector = cc_->newZmmPs();
+    const x86::Gp word = cc_->newUInt32();
+    cc_->mov(word, bits);
+    cc_->vpbroadcastd(vector, word);
+    constants_.emplace(bits, vector);
+    return vector;
+  }
+  x86::Zmm zero() { return constant(0); }
+  x86::Zmm one() { return constant(0x3f800000); }
+  x86::Zmm sign_bit() { return constant(0x80000000); }
+  x86::Zmm other_bits() { return constant(0x7fffffff); }
+
+  void make_constants(TileOp op) {
+    switch (op) {
+      case TileOp::neg:
+        sign_bit();
+        break;
+      case TileOp::abs:
+        other_bits();
+        break;
+      case TileOp::relu:
+      case TileOp::select:
+        zero();
+        break;
+      case TileOp::rsqrt:
+      case TileOp::reciprocal:
+      case TileOp::less:
+      case TileOp::equal:
+        one();
+        break;
+      case TileOp::sign:
+      case TileOp::step:
+        zero();
+        one();
+        break;
+      default:
+        break;
+    }
+  }
+
+  // What is the same for the whole tile.
+  void hoist() {
+    for_each_operand([&](const TileStep& step, int k, const TileRef& ref) {
+      const Place place = place_of(ref);
+      if (const auto row = setting_.rows_for_all.find(place); row != setting_.rows_for_all.end()) {
+        load_pointer(row->second.base);
+        for (int v = 0; v < vectors(); ++v) {
+          if (rows_known_.contains({place, v})) continue;
+          const x86::Zmm vector = cc_->newZmmPs();
+          if (is_rest(v)) cc_->k(mask_).z();
+          cc_->vmovups(vector, x86::ptr(pointers_.at(row->second.base),
+                                        bytes(row->second.offset + v * kLanes)));
+          rows_known_.emplace(std::pair(place, v), vector);
+        }
+        return;
+      }
+      load_pointer(ref.base);
+      if (!is_splat(step, k) || splats_.contains(place)) return;
+      const x86::Zmm vector = cc_->newZmmPs();
+      cc_->vbroadcastss(vector, x86::ptr(pointers_.at(ref.base), bytes(ref.offset)));
+      splats_.emplace(place, vector);
+    });
+    for (const TileStep& step : run_) {
+      if (step.kind == Kind::sum_columns) {
+        for (int v = 0; v < vectors(); ++v)
+          column_sums_.emplace(std::pair(step.index, v), cleared());
+        continue;
+      }
+      load_pointer(step.dst.base);
+      make_constants(step.op);
+    }
+  }
+
+  x86::Zmm cleared() {
+    const x86::Zmm vector = cc_->newZmmPs();
+    clear(vector);
+    return vector;
+  }
+  void clear(const x86::Zmm& vector) { cc_->vpxord(vector, vector, vector); }
+
+  // Of a row, where they are spelled out.
+  int vectors() const { return static_cast<int>((setting_.cols + kLanes - 1) / kLanes); }
+  bool is_rest(int vector) const { return (vector + 1) * kLanes > setting_.cols; }
+
+  // for r < rows: for c < cols, kLanes at a time. A run that looks at no row or column takes the
+  // tile for one row.
+  void emit_loops() {
+    x86::Compiler& cc = *cc_;
+    if (!by_rows_) {
+      cc.imul(cols_, rows_);
+      cc.mov(rows_, 1);
+    }
+    element_ = cc.newIntPtr();
+    row_ = cc.newIntPtr();
+    rest_ = cc.newIntPtr();
+    cc.xor_(element_, element_);
+    cc.xor_(row_, row_);
+    cc.mov(rest_, cols_);
+    cc.and_(rest_, kLanes - 1);
+    mask_ = cc.newKw();
+    const x86::Gp lanes = cc.newUInt32();
+    cc.mov(lanes, 0xffffffffu);
+    cc.bzhi(lanes, lanes, rest_.r32());
+    cc.kmovw(mask_, lanes);
+    hoist();
+    const asmjit::Label next = cc.newLabel(), end = cc.newLabel();
+    cc.test(rows_, rows_);
+    cc.jz(end);
+    cc.bind(next);
+    begin_row();
+    if (by_rows_ && setting_.cols > 0) {
+      for (int v = 0; v < vectors(); ++v) emit_body({.masked = is_rest(v), .vector = v});
+      cc.add(element_, static_cast<std::int32_t>(setting_.cols));
+    } else {
+      emit_columns();
+    }
+    end_row();
+    cc.inc(row_);
+    cc.cmp(row_, rows_);
+    cc.jb(next);
+    cc.bind(end);
+    add_column_sums();
+  }
+
+  void emit_columns() {
+    x86::Compiler& cc = *cc_;
+    column_ = cc.newIntPtr();
+    const x86::Gp whole = cc.newIntPtr();
+    cc.mov(whole, cols_);
+    cc.sub(whole, rest_);
+    const asmjit::Label next = cc.newLabel(), tail = cc.newLabel(), end = cc.newLabel();
+    cc.xor_(column_, column_);
+    cc.test(whole, whole);
+    cc.jz(tail);
+    cc.bind(next);
+    emit_body({});
+    cc.add(element_, kLanes);
+    cc.add(column_, kLanes);
+    cc.cmp(column_, whole);
+    cc.jb(next);
+    cc.bind(tail);
+    cc.test(rest_, rest_);
+    cc.jz(end);
+    emit_body({.masked = true});
+    cc.add(element_, rest_);
+    cc.bind(end);
+  }
+
+  void begin_row() {
+    for (const TileStep& step : run_) {
+      if (is_expand(step)) {
+        const x86::Zmm vector = cc_->newZmmPs();
+        cc_->vbroadcastss(vector, at(step.a, row_));
+        of_row_.insert_or_assign(&step, vector);
+      } else if (is_row_sum(step)) {
+        of_row_.insert_or_assign(&step, cleared());
+      }
+    }
+  }
+
+  void end_row() {
+    x86::Compiler& cc = *cc_;
+    for (const TileStep& step : run_) {
+      if (!is_row_sum(step)) continue;
+      const x86::Zmm sum = of_row_.at(&step), other = cc.newZmmPs();
+      cc.vshuff32x4(other, sum, sum, 0x4e);  // halves, quarters, pairs, floats change places
+      cc.vaddps(sum, sum, other);
+      cc.vshuff32x4(other, sum, sum, 0xb1);
+      cc.vaddps(sum, sum, other);
+      cc.vshufps(other, sum, sum, 0x4e);
+      cc.vaddps(sum, sum, other);
+      cc.vshufps(other, sum, sum, 0xb1);
+      cc.vaddps(sum, sum, other);
+      cc.vmovss(at(step.dst, row_), sum.xmm());
+    }
+  }
+
+  // Onto the sums so far, which have no place where nobody takes them.
+  void add_column_sums() {
+    x86::Compiler& cc = *cc_;
+    for (const TileStep& step : run_) {
+      if (step.kind != Kind::sum_columns) continue;
+      const x86::Gp to = cc.newIntPtr();
+      const asmjit::Label none = cc.newLabel();
+      const std::int32_t base = setting_.sums.at(step.index);
+      cc.mov(to, x86::ptr(bases_, base * static_cast<std::int32_t>(sizeof(float*))));
+      cc.test(to, to);
+      cc.jz(none);
+      for (int v = 0; v < vectors(); ++v) {
+        const x86::Zmm sum = column_sums_.at({step.index, v}), before = cc.newZmmPs();
+        if (is_rest(v)) cc.k(mask_).z();
+        cc.vmovups(before, x86::ptr(to, bytes(v * kLanes)));
+        cc.vaddps(before, before, sum);
+        if (is_rest(v)) cc.k(mask_);
+        cc.vmovups(x86::ptr(to, bytes(v * kLanes)), before);
+      }
+      cc.bind(none);
+    }
+  }
+
+  // All steps for one vector of elements.
+  void emit_body(const Spot& spot) {
+    Vectors known;
+    std::vector<const TileStep*> stores;  // the last step that writes to each place, in order
+    for (const TileStep& step : run_) {
+      const Place to = place_of(step.dst);
+      if (is_expand(step)) {
+        known.insert_or_assign(to, of_row_.at(&step));
+      } else if (is_row_sum(step)) {
+        const x86::Zmm sum = of_row_.at(&step), x = operand(step, 0, known, spot);
+        if (spot.masked) cc_->k(mask_);
+        cc_->vaddps(sum, sum, x);
+        continue;
+      } else if (step.kind == Kind::sum_columns) {
+        const x86::Zmm sum = column_sums_.at({step.index, spot.vector});
+        cc_->vaddps(sum, sum, operand(step, 0, known, spot));
+        continue;
+      } else {
+        std::array<x86::Zmm, 3> in;
+        for (int k = 0; k < operand_count(step.op); ++k)
+          in[static_cast<std::size_t>(k)] = operand(step, k, known, spot);
+        known.insert_or_assign(to, emit_op(step.op, in));
+      }
+      if (!setting_.stored.contains(to)) continue;
+      std::erase_if(stores, [&](const TileStep* s) { return place_of(s->dst) == to; });
+      stores.push_back(&step);
+    }
+    for (const TileStep* step : stores) {
+      if (spot.masked) cc_->k(mask_);
+      cc_->vmovups(at(step->dst, element_, spot.vector), known.at(place_of(step->dst)));
+    }
+  }
+
+  x86::Zmm operand(const TileStep& step, int k, Vectors& known, const Spot& spot) {
+    const TileRef& ref = *operands(step)[static_cast<std::size_t>(k)];
+    const Place place = place_of(ref);
+    if (is_splat(step, k)) return splats_.at(place);
+    if (const auto found = known.find(place); found != known.end()) return found->second;
+    const auto row = setting_.rows_for_all.find(place);
+    const bool for_all = row != setting_.rows_for_all.end();
+    if (for_all && setting_.cols > 0) return rows_known_.at({place, spot.vector});
+    const x86::Zmm vector = cc_->newZmmPs();
+    if (spot.masked) cc_->k(mask_).z();
+    cc_->vmovups(vector, for_all ? at(row->second, column_) : at(ref, element_, spot.vector));
+    known.emplace(place, vector);
+    return vector;
+  }
+
+  // 1 where the comparison holds, else 0.
+  x86::Zmm compared(const x86::Zmm& x, const x86::Zmm& y, x86::VCmpImm how) {
+    const x86::KReg holds = cc_->newKw();
+    const x86::Zmm result = cc_->newZmmPs();
+    cc_->vcmpps(holds, x, y, static_cast<std::uint32_t>(how));
+    cc_->k(holds).z().vmovaps(result, one());
+    return result;
+  }
+
+  // tile_ops.cpp has each op's meaning; NaNs and zeros of either sign come out as there.
+  x86::Zmm emit_op(TileOp op, const std::array<x86::Zmm, 3>& in) {
+    x86::Compiler& cc = *cc_;
+    const auto& [x, y, z] = in;
+    if (op == TileOp::copy) return x;
+    if (op == TileOp::step) return compared(x, zero(), x86::VCmpImm::kGT_OQ);
+    if (op == TileOp::less) return compared(x, y, x86::VCmpImm::kLT_OQ);
+    if (op == TileOp::equal) return compared(x, y, x86::VCmpImm::kEQ_OQ);
+    const x86::Zmm result = cc.newZmmPs();
+    switch (op) {
+      case TileOp::neg:
+        cc.vpxord(result, x, sign_bit());
+        break;
+      case TileOp::abs:
+        cc.vpandd(result, x, other_bits());
+        break;
+      case TileOp::sqrt:
+        cc.vsqrtps(result, x);
+        break;
+      case TileOp::rsqrt:
+        cc.vsqrtps(result, x);
+        cc.vdivps(result, one(), result);
+        break;
+      case TileOp::reciprocal:
+        cc.vdivps(result, one(), x);
+        break;
+      case TileOp::square:
+        cc.vmulps(result, x, x);
+        break;
+      case TileOp::sign:
+        cc.vsubps(result, compared(x, zero(), x86::VCmpImm::kGT_OQ),
+                  compared(x, zero(), x86::VCmpImm::kLT_OQ));
+        break;
+      case TileOp::relu:
+        cc.vmaxps(result, zero(), x);  // the second operand unless the first is larger
+        break;
+      case TileOp::max:
+        cc.vmaxps(result, y, x);
+        break;
+      case TileOp::min:
+        cc.vminps(result, y, x);
+        break;
+      case TileOp::select: {
+        const x86::KReg is_zero = cc.newKw();
+        cc.vcmpps(is_zero, x, zero(), static_cast<std::uint32_t>(x86::VCmpImm::kEQ_OQ));
+        cc.k(is_zero).vblendmps(result, y, z);
+        break;
+      }
+      default:
+        emit_arithmetic(op, in, result);
+    }
+    return result;
+  }
+
+  void emit_arithmetic(TileOp op, const std::array<x86::Zmm, 3>& in, const x86::Zmm& result) {
+    const auto& [x, y, z] = in;
+    const auto found = std::ranges::find(kArithmetic, op, &Arithmetic::op);
+    MIXFLOW_CHECK(found != std::end(kArithmetic), "an op without machine code in a run");
+    if (found->onto_z) check(cc_->emit(x86::Inst::kIdVmovaps, result, z));
+    check(cc_->emit(found->first, result, x, y));
+    if (found->then != x86::Inst::kIdNone) check(cc_->emit(found->then, result, result, z));
+  }
+
+  const std::span<const TileStep> run_;
+  const RunSetting& setting_;
+  bool by_rows_ = false;
+  x86::Compiler* cc_ = nullptr;
+  x86::Gp bases_, rows_, cols_, rest_;  // rest_: columns behind the last whole vector
+  x86::Gp element_, row_, column_;
+  x86::KReg mask_;  // of the rest
+  std::map<std::int32_t, x86::Gp> pointers_;
+  std::map<std::uint32_t, x86::Zmm> constants_;
+  Vectors splats_;
+  std::map<const TileStep*, x86::Zmm> of_row_;  // what is spread over the row; sums so far
+  std::map<std::pair<Place, int>, x86::Zmm> rows_known_;          // by vector of the row
+  std::map<std::pair<std::int32_t, int>, x86::Zmm> column_sums_;  // by sum and vector
+};
+
+}  // namespace
+
+int operand_count(TileOp op) {
+  if (op <= TileOp::step) return 1;
+  return op < TileOp::select ? 2 : 3;
+}
+
+// Functions that are more than an instruction or two stay calls.
+bool has_machine_code(TileOp op) {
+  switch (op) {
+    case TileOp::exp:
+    case TileOp::log:
+    case TileOp::tanh:
+    case TileOp::sigmoid:
+    case TileOp::softplus:
+    case TileOp::sin:
+    case TileOp::cos:
+    case TileOp::pow:
+      return false;
+    default:
+      return op != TileOp::none && op < TileOp::full;
+  }
+}
+
+namespace {
+bool is_row_op(const TileStep& step, RowFn fn) {
+  return step.kind == Kind::row_op && step.row_fn == fn;
+}
+}  // namespace
+
+bool is_expand(const TileStep& step) { return is_row_op(step, row_fns().expand); }
+bool is_repeat(const TileStep& step) { return is_row_op(step, row_fns().repeat); }
+bool is_row_sum(const TileStep& step) { return is_row_op(step, row_fns().sum); }
+bool is_elementwise(const TileStep& step) {
+  return (step.kind == Kind::elements || step.kind == Kind::rows) && has_machine_code(step.op);
+}
+
+RunCode compile_run(std::span<const TileStep> run, const RunSetting& setting) {
+  const TileCode entry = RunCompiler(run, setting).compile();
+  if (entry == nullptr) return {};
+  return {entry, {reinterpret_cast<const void*>(entry), [](const void* code) {
+                    runtime().release(const_cast<void*>(code));
+                  }}};
+}
+
+}  // namespace mixflow
+
+#endif
