@@ -230,7 +230,7 @@ struct RematConfig {
   bool step = true;              // keep only theta_t and the optimiser state of each inner step
   bool block = true;             // a block keeps only its input
   bool save_inner_grads = true;  // keep g_t under per-step rematerialisation
-  bool inline_loops = true;      // short loops over few values become straight code: no choices left
+  bool inline_loops = true;  // short loops over few values become straight code: no choices left
   RematPolicy policy;
   bool operator==(const RematConfig&) const = default;
 };

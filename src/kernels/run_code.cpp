@@ -1,11 +1,12 @@
 #include "kernels/run_code.h"
 
-#if defined(__x86_64__)
+#ifdef MIXFLOW_HAS_ASMJIT
 
 #include <asmjit/x86.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <map>
 #include <span>
 #include <string>
@@ -28,9 +29,15 @@ asmjit::JitRuntime& runtime() {
   return *runtime;
 }
 
-void check(asmjit::Error error) {
-  MIXFLOW_CHECK(error == asmjit::kErrorOk,
-                std::string("machine code: ") + asmjit::DebugUtils::errorAsString(error));
+// What an instruction that cannot be is answered with.
+class Refuse final : public asmjit::ErrorHandler {
+  void handleError(asmjit::Error, const char* message, asmjit::BaseEmitter*) override {
+    MIXFLOW_CHECK(false, std::string("machine code: ") + message);
+  }
+};
+
+bool is_row_op(const TileStep& step, RowFn fn) {
+  return step.kind == Kind::row_op && step.row_fn == fn;
 }
 
 std::array<const TileRef*, 3> operands(const TileStep& step) { return {&step.a, &step.b, &step.c}; }
@@ -56,6 +63,30 @@ constexpr Arithmetic kArithmetic[] = {
     {TileOp::diff_add, x86::Inst::kIdVsubps, x86::Inst::kIdVaddps},
 };
 
+// Functions that are more than an instruction or two stay calls.
+bool has_machine_code(TileOp op) {
+  switch (op) {
+    case TileOp::copy:
+    case TileOp::neg:
+    case TileOp::sqrt:
+    case TileOp::rsqrt:
+    case TileOp::reciprocal:
+    case TileOp::square:
+    case TileOp::abs:
+    case TileOp::sign:
+    case TileOp::relu:
+    case TileOp::step:
+    case TileOp::max:
+    case TileOp::min:
+    case TileOp::less:
+    case TileOp::equal:
+    case TileOp::select:
+      return true;
+    default:
+      return std::ranges::find(kArithmetic, op, &Arithmetic::op) != std::end(kArithmetic);
+  }
+}
+
 // A run of steps as code.
 class RunCompiler {
  public:
@@ -68,10 +99,11 @@ class RunCompiler {
     });
   }
 
-  // Null if the system gives no memory for code.
   TileCode compile() {
     asmjit::CodeHolder code;
-    check(code.init(runtime().environment()));
+    Refuse refuse;
+    code.init(runtime().environment());
+    code.setErrorHandler(&refuse);
     x86::Compiler cc(&code);
     cc_ = &cc;
     auto* function =
@@ -87,9 +119,15 @@ class RunCompiler {
     function->setArg(2, cols_);
     emit_loops();
     cc.endFunc();
-    check(cc.finalize());
+    cc.finalize();
     TileCode entry = nullptr;
-    if (runtime().add(&entry, &code) != asmjit::kErrorOk) return nullptr;
+    if (const asmjit::Error error = runtime().add(&entry, &code); error != asmjit::kErrorOk) {
+      throw RunError(
+          std::string("the system gives no memory for machine code, which kernels and oneDNN need "
+                      "on this CPU (") +
+          asmjit::DebugUtils::errorAsString(error) +
+          "): let the process map memory that it may execute");
+    }
     return entry;
   }
 
@@ -105,16 +143,17 @@ class RunCompiler {
   template <class Visit>
   void for_each_operand(Visit visit) const {
     for (const TileStep& step : run_) {
-      const int n = is_elementwise(step) ? operand_count(step.op) : 1;
+      const int n = is_arithmetic(step) ? operand_count(step.op) : 1;
       for (int k = 0; k < n; ++k) visit(step, k, *operands(step)[static_cast<std::size_t>(k)]);
     }
   }
 
   static bool is_splat(const TileStep& step, int k) {
-    return is_elementwise(step) && ((step.splats >> k) & 1u) != 0;
+    return is_arithmetic(step) && ((step.splats >> k) & 1u) != 0;
   }
 
   static std::int32_t bytes(std::int64_t floats) {
+    MIXFLOW_CHECK(std::abs(floats) < std::int64_t{1} << 28, "a tile too large for machine code");
     return static_cast<std::int32_t>(floats * std::int64_t{sizeof(float)});
   }
 
@@ -130,9 +169,9 @@ class RunCompiler {
     pointers_.emplace(base, pointer);
   }
 
-  // Constants that an op needs are made before the loops.
   x86::Zmm constant(std::uint32_t bits) {
     if (const auto known = constants_.find(bits); known != constants_.end()) return known->second;
+    MIXFLOW_CHECK(!in_loops_, "a constant of machine code is made inside its loops");
     const x86::Zmm vector = cc_->newZmmPs();
     const x86::Gp word = cc_->newUInt32();
     cc_->mov(word, bits);
@@ -238,6 +277,7 @@ class RunCompiler {
     cc.bzhi(lanes, lanes, rest_.r32());
     cc.kmovw(mask_, lanes);
     hoist();
+    in_loops_ = true;
     const asmjit::Label next = cc.newLabel(), end = cc.newLabel();
     cc.test(rows_, rows_);
     cc.jz(end);
@@ -448,14 +488,14 @@ class RunCompiler {
     const auto& [x, y, z] = in;
     const auto found = std::ranges::find(kArithmetic, op, &Arithmetic::op);
     MIXFLOW_CHECK(found != std::end(kArithmetic), "an op without machine code in a run");
-    if (found->onto_z) check(cc_->emit(x86::Inst::kIdVmovaps, result, z));
-    check(cc_->emit(found->first, result, x, y));
-    if (found->then != x86::Inst::kIdNone) check(cc_->emit(found->then, result, result, z));
+    if (found->onto_z) cc_->emit(x86::Inst::kIdVmovaps, result, z);
+    cc_->emit(found->first, result, x, y);
+    if (found->then != x86::Inst::kIdNone) cc_->emit(found->then, result, result, z);
   }
 
   const std::span<const TileStep> run_;
   const RunSetting& setting_;
-  bool by_rows_ = false;
+  bool by_rows_ = false, in_loops_ = false;
   x86::Compiler* cc_ = nullptr;
   x86::Gp bases_, rows_, cols_, rest_;  // rest_: columns behind the last whole vector
   x86::Gp element_, row_, column_;
@@ -475,39 +515,15 @@ int operand_count(TileOp op) {
   return op < TileOp::select ? 2 : 3;
 }
 
-// Functions that are more than an instruction or two stay calls.
-bool has_machine_code(TileOp op) {
-  switch (op) {
-    case TileOp::exp:
-    case TileOp::log:
-    case TileOp::tanh:
-    case TileOp::sigmoid:
-    case TileOp::softplus:
-    case TileOp::sin:
-    case TileOp::cos:
-    case TileOp::pow:
-      return false;
-    default:
-      return op != TileOp::none && op < TileOp::full;
-  }
-}
-
-namespace {
-bool is_row_op(const TileStep& step, RowFn fn) {
-  return step.kind == Kind::row_op && step.row_fn == fn;
-}
-}  // namespace
-
 bool is_expand(const TileStep& step) { return is_row_op(step, row_fns().expand); }
 bool is_repeat(const TileStep& step) { return is_row_op(step, row_fns().repeat); }
 bool is_row_sum(const TileStep& step) { return is_row_op(step, row_fns().sum); }
-bool is_elementwise(const TileStep& step) {
+bool is_arithmetic(const TileStep& step) {
   return (step.kind == Kind::elements || step.kind == Kind::rows) && has_machine_code(step.op);
 }
 
 RunCode compile_run(std::span<const TileStep> run, const RunSetting& setting) {
   const TileCode entry = RunCompiler(run, setting).compile();
-  if (entry == nullptr) return {};
   return {entry, {reinterpret_cast<const void*>(entry), [](const void* code) {
                     runtime().release(const_cast<void*>(code));
                   }}};

@@ -20,23 +20,21 @@ struct RunSetting {
   std::int64_t cols = 0;                         // of the tile, where they are few; 0: any number
   const std::map<Place, TileRef>& rows_for_all;  // places whose rows are one row of an input
   std::set<Place> stored;                        // places that others read after the run
-  std::map<std::int32_t, std::int32_t> sums;     // steps' sums, by their index -> base of the output
+  std::map<std::int32_t, std::int32_t> sums;  // steps' sums, by their index -> base of the output
 };
 
-// Rows whose sums are not less exact for one vector of partial sums.
+// Rows that are summed in code, by one vector: chains of up to 32 additions.
 inline constexpr std::int64_t kLongestSum = 512;
 // Rows whose vectors are spelled out one by one: cols of a setting are no more.
 inline constexpr std::int64_t kFewColumns = 64;
 
-// The op's operands, and whether runs may hold it.
 int operand_count(TileOp op);
-bool has_machine_code(TileOp op);
 
-// Kinds of steps that move rows, by their functions.
+// What steps do with rows, and whether they are ops that runs may hold.
 bool is_expand(const TileStep& step);
 bool is_repeat(const TileStep& step);
 bool is_row_sum(const TileStep& step);
-bool is_elementwise(const TileStep& step);
+bool is_arithmetic(const TileStep& step);
 
 struct RunCode {
   TileCode entry = nullptr;
@@ -44,7 +42,7 @@ struct RunCode {
 };
 
 // Steps are elementwise ones, `expand`, sums of rows of up to kLongestSum columns, and sums of
-// columns of a setting's few. No entry if the system gives no memory for code.
+// columns of a setting's few. Throws RunError if the system gives no memory for code.
 RunCode compile_run(std::span<const TileStep> run, const RunSetting& setting);
 
 }  // namespace mixflow

@@ -1,6 +1,6 @@
 #include "kernels/tile_code.h"
 
-#if defined(__x86_64__)
+#ifdef MIXFLOW_HAS_ASMJIT
 
 #include <algorithm>
 #include <map>
@@ -27,6 +27,9 @@ std::vector<Place> places_read(const TileStep& step) {
       return places;
     }
     case Kind::row_op:
+      if (step.row_fn == row_fns().sum_more || step.row_fn == row_fns().max_more)
+        return {place_of(step.a), place_of(step.dst)};
+      return {place_of(step.a)};
     case Kind::reverse:
     case Kind::sum_all:
     case Kind::sum_columns:
@@ -36,16 +39,20 @@ std::vector<Place> places_read(const TileStep& step) {
   }
 }
 
+// Whether rows of so many fill vectors well enough for loops of their own.
+bool fills_vectors(std::int64_t cols) {
+  constexpr std::int64_t kLanes = 16;
+  return 2 * ((cols + kLanes - 1) / kLanes * kLanes) <= 3 * cols;
+}
+
 class Runs {
  public:
   explicit Runs(TileProgram& program) : program_(program) {
+    by_rows_ = fills_vectors(program.cols);
     for (const TileStep& step : program_.prologue) {
-      if (is_repeat(step)) rows_for_all_.emplace(place_of(step.dst), step.a);
+      if (by_rows_ && is_repeat(step)) rows_for_all_.emplace(place_of(step.dst), step.a);
     }
-    const bool one_tile = program.threads == 1 && program.rows <= program.tile_rows &&
-                          program.cols <= program.chunk &&
-                          (program.block_rows == 0 || program.block_rows >= program.rows);
-    if (one_tile && program.cols <= kFewColumns) cols_ = program.cols;
+    if (program.is_one_tile() && program.cols <= kFewColumns) cols_ = program.cols;
   }
 
   void compile() {
@@ -69,18 +76,20 @@ class Runs {
   }
 
   bool has_code(const TileStep& step) const {
-    if (is_row_sum(step)) return program_.cols <= kLongestSum;
+    if (is_expand(step)) return by_rows_;
+    if (is_row_sum(step)) return by_rows_ && program_.cols <= kLongestSum;
     if (step.kind == Kind::sum_columns) {
       const TileSum& sum = program_.sums[static_cast<std::size_t>(step.index)];
-      return cols_ > 0 && sum.period_rows == 1 && sum.block_rows >= program_.rows &&
+      return by_rows_ && cols_ > 0 && sum.period_rows == 1 && sum.block_rows >= program_.rows &&
              sum.flush_rows == 0;
     }
-    return is_expand(step) || is_elementwise(step);
+    return is_arithmetic(step);
   }
 
-  // A step alone is a loop already.
+  // A step alone is a loop already. A row that it reads for all rows is spread once per run: that
+  // costs as much as the step only if the run is one tile.
   bool pays(std::span<const TileStep> run) const {
-    if (run.size() > 1) return true;
+    if (run.size() > 1 || cols_ == 0) return run.size() > 1;
     return std::ranges::any_of(places_read(run[0]),
                                [&](const Place& place) { return rows_for_all_.contains(place); });
   }
@@ -95,33 +104,23 @@ class Runs {
         if (!rows_for_all_.contains(place)) read.insert(place);
       }
       if (step.kind == Kind::sum_columns) {
-        setting.sums.emplace(step.index, base_of_sum(step.index));
+        const TileSum& sum = program_.sums[static_cast<std::size_t>(step.index)];
+        setting.sums.emplace(step.index, program_.base_of_output(sum.output));
       } else if (step.dst.base >= 2 || is_read_after(&steps[last - 1], place_of(step.dst))) {
         setting.stored.insert(place_of(step.dst));
       }
     }
     const RunCode code = compile_run(run, setting);
-    if (code.entry == nullptr) return;
     program_.code.push_back(code.owner);
     const auto at = [&](std::size_t i) { return steps.begin() + static_cast<std::ptrdiff_t>(i); };
-    *at(first) = {.kind = Kind::code,
-                  .code = code.entry,
-                  .index = static_cast<std::int32_t>(read_by_code_.size())};
-    read_by_code_.push_back(std::move(read));
+    *at(first) = {.kind = Kind::code, .code = code.entry};
+    read_by_code_.emplace(code.entry, std::move(read));
     steps.erase(at(first + 1), at(last));
-  }
-
-  std::int32_t base_of_sum(std::int32_t sum) const {
-    const std::int32_t output = program_.sums[static_cast<std::size_t>(sum)].output;
-    const auto found = std::ranges::find_if(program_.bases, [&](const TileBase& base) {
-      return base.kind == TileBase::Kind::output && base.index == output;
-    });
-    return static_cast<std::int32_t>(found - program_.bases.begin());
   }
 
   bool reads_place(const TileStep& step, const Place& place) const {
     if (step.kind != Kind::code) return std::ranges::count(places_read(step), place) > 0;
-    return read_by_code_[static_cast<std::size_t>(step.index)].contains(place);
+    return read_by_code_.at(step.code).contains(place);
   }
 
   // Whether a step behind `run_end` reads what lies there before another writes it.
@@ -145,8 +144,9 @@ class Runs {
 
   TileProgram& program_;
   std::int64_t cols_ = 0;  // of a space that is one tile and has few
+  bool by_rows_ = false;   // runs may look at rows
   std::map<Place, TileRef> rows_for_all_;
-  std::vector<std::set<Place>> read_by_code_;  // by step of Kind::code
+  std::map<TileCode, std::set<Place>> read_by_code_;
 };
 
 }  // namespace

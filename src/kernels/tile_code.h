@@ -1,6 +1,7 @@
-// Machine code for runs of elementwise steps, on CPUs with AVX-512: one loop over the tile in which
+// Machine code for runs of arithmetic steps, on CPUs with AVX-512: one loop over the tile in which
 // what passes from step to step stays in registers, where each step alone would load and store
-// every value. The same operations in the same order on each element, so the same bits.
+// every value. The same operations in the same order on each element, so the same bits; sums alone
+// have another order, always the same.
 #pragma once
 
 #include "kernels/tile_program.h"

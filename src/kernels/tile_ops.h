@@ -5,7 +5,7 @@
 // Accuracy against exact results: arithmetic, sqrt and division are correctly rounded; exp, log,
 // tanh, sigmoid, softplus, sin, cos within 4 ulp for all finite arguments, results near the
 // underflow threshold excepted; rsqrt within 2 ulp. NaN in, NaN out. Sums use several vector
-// accumulators, combined in a fixed order.
+// accumulators, combined in a fixed order (in machine code, tile_code.h, short ones use one).
 #pragma once
 
 #include <cstddef>

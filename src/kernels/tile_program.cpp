@@ -311,6 +311,18 @@ std::int64_t TileProgram::units() const {
   return ((by_rows() ? rows : cols) + unit() - 1) / unit();
 }
 
+bool TileProgram::is_one_tile() const {
+  return threads == 1 && rows > 0 && cols > 0 && rows <= tile_rows && cols <= chunk &&
+         (block_rows == 0 || block_rows >= rows);
+}
+
+std::int32_t TileProgram::base_of_output(std::int32_t output) const {
+  const auto found = std::ranges::find_if(bases, [&](const TileBase& base) {
+    return base.kind == TileBase::Kind::output && base.index == output;
+  });
+  return static_cast<std::int32_t>(found - bases.begin());
+}
+
 std::unique_ptr<Kernel> make_tile_kernel(TileProgram program) {
   if (auto straight = make_straight_kernel(program)) return straight;
   return std::make_unique<TileKernel>(std::move(program));

@@ -17,7 +17,8 @@ struct TileRef {
   std::int64_t offset = 0;
 };
 
-// Several steps at once, over a tile of `rows` dense rows of `cols` floats; bases moved to the tile.
+// Several steps at once, over a tile of `rows` dense rows of `cols` floats; bases moved to the
+// tile.
 using TileCode = void (*)(float* const* bases, std::size_t rows, std::size_t cols);
 
 struct TileStep {
@@ -112,13 +113,18 @@ struct TileProgram {
   std::vector<TileSum> sums;
   std::vector<std::shared_ptr<const void>> code;  // that steps call
   std::int64_t scratch_floats = 0;                // per thread
-  int threads = 1;                  // no more than there are units
+  int threads = 1;                                // no more than there are units
 
   // What threads divide between them: rows (if there is but one, columns), in units that begin at
   // tiles, and where sums have several blocks, at blocks.
   bool by_rows() const { return rows > 1; }
   std::int64_t unit() const;
   std::int64_t units() const;
+
+  // Whether the whole space is one tile of one thread.
+  bool is_one_tile() const;
+  // The base of an output, by the output's number.
+  std::int32_t base_of_output(std::int32_t output) const;
 
   // All steps in the order in which they run.
   template <class F>

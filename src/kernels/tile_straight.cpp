@@ -91,13 +91,6 @@ class StraightKernel final : public Kernel {
   std::vector<Output> outputs_;
 };
 
-bool is_one_tile(const TileProgram& program) {
-  return program.threads == 1 && program.rows > 0 && program.cols > 0 &&
-         program.rows <= program.tile_rows && program.cols <= program.chunk &&
-         program.bases.size() <= kMaxTileBases &&
-         (program.block_rows == 0 || program.block_rows >= program.rows);
-}
-
 // Appends the call that a step over so many columns is; false if it is none.
 bool add_call(const TileProgram& program, const TileStep& step, std::int64_t cols,
               std::vector<Call>& calls) {
@@ -113,12 +106,8 @@ bool add_call(const TileProgram& program, const TileStep& step, std::int64_t col
             .b_offset = step.b.offset,
             .c_offset = step.c.offset};
   const auto into_sum = [&](const TileSum& sum, RowFn fn, std::int64_t height, std::int64_t width) {
-    const auto is_it = [&](const TileBase& base) {
-      return base.kind == TileBase::Kind::output && base.index == sum.output;
-    };
     call.row_fn = fn;
-    call.dst_base = static_cast<std::uint32_t>(std::ranges::find_if(program.bases, is_it) -
-                                               program.bases.begin());
+    call.dst_base = static_cast<std::uint32_t>(program.base_of_output(sum.output));
     call.dst_offset = 0;
     call.n = size(height);
     call.cols = size(width);
@@ -160,7 +149,7 @@ bool add_call(const TileProgram& program, const TileStep& step, std::int64_t col
 }  // namespace
 
 std::unique_ptr<Kernel> make_straight_kernel(const TileProgram& program) {
-  if (!is_one_tile(program)) return nullptr;
+  if (!program.is_one_tile() || program.bases.size() > kMaxTileBases) return nullptr;
   std::vector<Call> calls;
   const auto add_all = [&](const std::vector<TileStep>& steps, std::int64_t cols) {
     return std::ranges::all_of(

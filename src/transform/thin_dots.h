@@ -1,11 +1,11 @@
 // Products with a side of one become elementwise ops and sums, which fuse with their neighbours, in
 // every body:
-//   [.., M, 1] x [.., 1, N] -> a · b, spread over [.., M, N]
+//   [M, 1] x [1, N]         -> a · b, spread over [M, N]; stacks of one too
 //   [M, K] x [K, 1]         -> the sums of A's rows, times b; likewise for one row, and transposed,
 //                              where the matrix is small
 // So a network whose output is a number is one kernel from its last hidden layer through the loss
-// and back. Elementwise ops, broadcasts and sums on values whose last axis is of one do without that
-// axis: they are the rows of their neighbours' space then.
+// and back. Elementwise ops, broadcasts and sums on values whose last axis is of one do without
+// that axis: they are the rows of their neighbours' space then.
 #pragma once
 
 #include "graph/graph.h"

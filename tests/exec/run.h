@@ -91,8 +91,8 @@ inline bool close(const std::vector<Bytes>& found, const std::vector<Tensor64>& 
 
 // Runs a graph in f64: checked, with the bits of the reference evaluation of the same program, and
 // close to that of the graph as it was; split over threads, close again. In f32: with the same bits
-// whether memory is shared or not. With its loops and with short ones inlined, and twice each: a run
-// leaves nothing behind that the next one reads.
+// whether memory is shared or not. With its loops and with short ones inlined, and twice each: a
+// run leaves nothing behind that the next one reads.
 inline void check_runs(const GraphPtr& graph, unsigned seed = 1,
                        const std::vector<Donation>& donations = {}) {
   const std::vector<Tensor64> inputs = draw_for(*graph, seed);
@@ -129,8 +129,7 @@ inline void check_runs(const GraphPtr& graph, unsigned seed = 1,
     for (const bool inline_loops : {false, true}) {
       CAPTURE(threads);
       CAPTURE(inline_loops);
-      const PlanOptions options{
-          .threads = threads, .poison = true, .inline_loops = inline_loops};
+      const PlanOptions options{.threads = threads, .poison = true, .inline_loops = inline_loops};
       check_in_f64(options);
       if (threads <= 2) check_in_f32(options);
     }

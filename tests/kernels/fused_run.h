@@ -17,16 +17,15 @@ struct Run {
 };
 
 // skip: this output is null. over[j]: output j takes that input's buffer.
-inline Run run(const FusedSpec& spec, const std::vector<Doubles>& inputs, int skip = -1,
-               std::vector<int> over = {}) {
-  const auto kernel = make_fused(spec);
+inline Run run(const Kernel& kernel, const FusedSpec& spec, const std::vector<Doubles>& inputs,
+               int skip = -1, const std::vector<int>& over = {}) {
   std::vector<Guarded> in_buffers, out_buffers;
   for (const Doubles& input : inputs) {
     in_buffers.emplace_back(static_cast<std::int64_t>(input.size() * sizeof(float)), 4);
     for (std::size_t i = 0; i < input.size(); ++i)
       in_buffers.back().as<float>()[i] = static_cast<float>(input[i]);
   }
-  Guarded scratch(kernel->scratch_bytes);
+  Guarded scratch(kernel.scratch_bytes);
   std::vector<const std::byte*> in;
   std::vector<std::byte*> out;
   for (Guarded& buffer : in_buffers) in.push_back(buffer.data());
@@ -40,7 +39,7 @@ inline Run run(const FusedSpec& spec, const std::vector<Doubles>& inputs, int sk
                            : out_buffers[j].data());
     if (static_cast<int>(j) == skip) out[j] = nullptr;
   }
-  kernel->run(in.data(), out.data(), scratch.data());
+  kernel.run(in.data(), out.data(), scratch.data());
   Run result;
   for (std::size_t j = 0; j < spec.outputs.size(); ++j) {
     const auto n = static_cast<std::size_t>(elements_over(spec, spec.outputs[j].axes));
@@ -52,6 +51,11 @@ inline Run run(const FusedSpec& spec, const std::vector<Doubles>& inputs, int sk
   for (Guarded& buffer : in_buffers) result.intact &= buffer.intact();
   result.intact &= scratch.intact();
   return result;
+}
+
+inline Run run(const FusedSpec& spec, const std::vector<Doubles>& inputs, int skip = -1,
+               const std::vector<int>& over = {}) {
+  return run(*make_fused(spec), spec, inputs, skip, over);
 }
 
 // Of all outputs, against naive_fused, relative to 1 and the terms of sums.

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "kernels/fused_run.h"
+#include "kernels/tile_code.h"
 
 namespace mixflow {
 namespace {
@@ -202,6 +203,30 @@ FusedSpec sum_and_product(std::int64_t n) {
   spec.instrs = {{.op = TileOp::add, .a = 0, .b = 1}, {.op = TileOp::mul, .a = 0, .b = 1}};
   spec.outputs = {{2, 1}, {3, 1}};
   return spec;
+}
+
+TEST_CASE("random clusters have the same bits by steps and as machine code, but for sums") {
+  int as_code = 0;
+  for (unsigned seed = 0; seed < 600; ++seed) {
+    CAPTURE(seed);
+    RandomSpec random(seed);
+    const FusedSpec spec = random.make();
+    const auto is_sum = [](const FusedSpec::Instr& instr) { return instr.op == TileOp::sum; };
+    if (std::ranges::any_of(spec.instrs, is_sum)) continue;
+    TileProgram program = fused_program(spec);
+    const auto by_steps = make_tile_kernel(program);
+    compile_runs(program);
+    as_code += program.code.empty() ? 0 : 1;
+    const auto as_runs = make_tile_kernel(program);
+    CHECK(as_runs->scratch_bytes == by_steps->scratch_bytes);
+    const std::vector<Doubles> inputs = random.inputs(spec);
+    const Run expected = run(*by_steps, spec, inputs), found = run(*as_runs, spec, inputs);
+    CHECK(found.intact);
+    for (std::size_t j = 0; j < spec.outputs.size(); ++j) {
+      if (!spec.outputs[j].sum) CHECK(same_bits(found.outputs[j], expected.outputs[j]));
+    }
+  }
+  if (tile_fns_use_avx512()) CHECK(as_code > 100);
 }
 
 TEST_CASE("outputs over the inputs of other outputs are stored only when all of a tile is known") {

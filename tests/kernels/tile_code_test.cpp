@@ -13,6 +13,7 @@
 
 #include "kernels/every_target.h"
 #include "kernels/fused_run.h"
+#include "kernels/run_code.h"
 
 namespace mixflow {
 namespace {
@@ -34,11 +35,6 @@ constexpr TileOp kOps[] = {
     TileOp::mul_sub, TileOp::sub_mul,  TileOp::mul_mul, TileOp::sum_mul, TileOp::diff_mul,
     TileOp::add_add, TileOp::diff_add,
 };
-
-int arity(TileOp op) {
-  if (op <= TileOp::step) return 1;
-  return op < TileOp::select ? 2 : 3;
-}
 
 // Every pair of these meets in two inputs of enough elements.
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -106,7 +102,7 @@ TEST_CASE("code computes the bits of the steps, whatever the op, its operands an
         CAPTURE(static_cast<int>(op));
         CAPTURE(space);
         CAPTURE(second);
-        std::vector<AxisMask> axes(static_cast<std::size_t>(arity(op)), kAll);
+        std::vector<AxisMask> axes(static_cast<std::size_t>(operand_count(op)), kAll);
         axes.back() = second;  // the only one, too: then the value is spread where it is stored
         const FusedSpec spec = spec_of(op, space, axes);
         std::vector<Doubles> inputs;
@@ -137,6 +133,10 @@ TEST_CASE("runs of steps become one step, and functions that have no code end th
   const TileProgram program = compiled(spec);
   CHECK(count(program, Kind::code) == 2);
   CHECK(count(program) == 3);
+
+  // Short rows would fill vectors badly: what repeats one stays spread.
+  const FusedSpec narrow = spec_of(TileOp::mul, {70, 5}, {kAll, kColumn});
+  CHECK(compiled(narrow).prologue.size() == 1);
 
   // A single op of an elementwise kernel is a loop already.
   spec = spec_of(TileOp::mul, {7, 45}, {kAll, kAll});

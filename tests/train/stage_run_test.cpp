@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "configs.h"
+#include "ops/op_list.h"
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
 #include "util/error.h"
@@ -190,4 +191,14 @@ TEST_CASE("a checkpoint of another experiment is refused and changes nothing") {
   CHECK(message.find("expected tensor eta.init.layers.0.weight f32[1,7], got F32[1,6]: the "
                      "checkpoint belongs to another experiment") != std::string::npos);
   CHECK(values_of(other, "eta.init.layers.1.bias") == before);
+}
+
+TEST_CASE("short inner loops are straight code unless remat.inline is off") {
+  for (const bool on : {true, false}) {
+    const Built built(small_config({std::string("gradient.remat.inline=") + (on ? "true" : "false")}));
+    const ProgramPtr program =
+        compile_stage(built.experiment.train, plan_options(built.experiment.config, 1));
+    // Tasks; inside, the steps and the way back.
+    CHECK(count_ops(*program->graph, op::k_scan) == (on ? 1 : 3));
+  }
 }
