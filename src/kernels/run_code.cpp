@@ -2,8 +2,6 @@
 
 #ifdef MIXFLOW_HAS_ASMJIT
 
-#include <asmjit/x86.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -13,12 +11,12 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/vector_ops.h"
 #include "util/error.h"
 
 namespace mixflow {
 namespace {
 
-namespace x86 = asmjit::x86;
 using Kind = TileStep::Kind;
 
 constexpr int kLanes = 16;
@@ -42,51 +40,6 @@ bool is_row_op(const TileStep& step, RowFn fn) {
 
 std::array<const TileRef*, 3> operands(const TileStep& step) { return {&step.a, &step.b, &step.c}; }
 
-// result = first(x, y), then with z; a fused multiplication starts from z.
-struct Arithmetic {
-  TileOp op;
-  std::uint32_t first, then = x86::Inst::kIdNone;
-  bool onto_z = false;
-};
-constexpr Arithmetic kArithmetic[] = {
-    {TileOp::add, x86::Inst::kIdVaddps},
-    {TileOp::sub, x86::Inst::kIdVsubps},
-    {TileOp::mul, x86::Inst::kIdVmulps},
-    {TileOp::div, x86::Inst::kIdVdivps},
-    {TileOp::mul_add, x86::Inst::kIdVfmadd231ps, x86::Inst::kIdNone, true},
-    {TileOp::mul_sub, x86::Inst::kIdVfmsub231ps, x86::Inst::kIdNone, true},
-    {TileOp::sub_mul, x86::Inst::kIdVfnmadd231ps, x86::Inst::kIdNone, true},
-    {TileOp::mul_mul, x86::Inst::kIdVmulps, x86::Inst::kIdVmulps},
-    {TileOp::sum_mul, x86::Inst::kIdVaddps, x86::Inst::kIdVmulps},
-    {TileOp::diff_mul, x86::Inst::kIdVsubps, x86::Inst::kIdVmulps},
-    {TileOp::add_add, x86::Inst::kIdVaddps, x86::Inst::kIdVaddps},
-    {TileOp::diff_add, x86::Inst::kIdVsubps, x86::Inst::kIdVaddps},
-};
-
-// Functions that are more than an instruction or two stay calls.
-bool has_machine_code(TileOp op) {
-  switch (op) {
-    case TileOp::copy:
-    case TileOp::neg:
-    case TileOp::sqrt:
-    case TileOp::rsqrt:
-    case TileOp::reciprocal:
-    case TileOp::square:
-    case TileOp::abs:
-    case TileOp::sign:
-    case TileOp::relu:
-    case TileOp::step:
-    case TileOp::max:
-    case TileOp::min:
-    case TileOp::less:
-    case TileOp::equal:
-    case TileOp::select:
-      return true;
-    default:
-      return std::ranges::find(kArithmetic, op, &Arithmetic::op) != std::end(kArithmetic);
-  }
-}
-
 // A run of steps as code.
 class RunCompiler {
  public:
@@ -106,6 +59,8 @@ class RunCompiler {
     code.setErrorHandler(&refuse);
     x86::Compiler cc(&code);
     cc_ = &cc;
+    VectorOps ops(cc);
+    ops_ = &ops;
     auto* function =
         cc.addFunc(asmjit::FuncSignatureT<void, float* const*, std::size_t, std::size_t>());
     function->frame().setAvxEnabled();
@@ -169,49 +124,6 @@ class RunCompiler {
     pointers_.emplace(base, pointer);
   }
 
-  x86::Zmm constant(std::uint32_t bits) {
-    if (const auto known = constants_.find(bits); known != constants_.end()) return known->second;
-    MIXFLOW_CHECK(!in_loops_, "a constant of machine code is made inside its loops");
-    const x86::Zmm vector = cc_->newZmmPs();
-    const x86::Gp word = cc_->newUInt32();
-    cc_->mov(word, bits);
-    cc_->vpbroadcastd(vector, word);
-    constants_.emplace(bits, vector);
-    return vector;
-  }
-  x86::Zmm zero() { return constant(0); }
-  x86::Zmm one() { return constant(0x3f800000); }
-  x86::Zmm sign_bit() { return constant(0x80000000); }
-  x86::Zmm other_bits() { return constant(0x7fffffff); }
-
-  void make_constants(TileOp op) {
-    switch (op) {
-      case TileOp::neg:
-        sign_bit();
-        break;
-      case TileOp::abs:
-        other_bits();
-        break;
-      case TileOp::relu:
-      case TileOp::select:
-        zero();
-        break;
-      case TileOp::rsqrt:
-      case TileOp::reciprocal:
-      case TileOp::less:
-      case TileOp::equal:
-        one();
-        break;
-      case TileOp::sign:
-      case TileOp::step:
-        zero();
-        one();
-        break;
-      default:
-        break;
-    }
-  }
-
   // What is the same for the whole tile.
   void hoist() {
     for_each_operand([&](const TileStep& step, int k, const TileRef& ref) {
@@ -241,7 +153,7 @@ class RunCompiler {
         continue;
       }
       load_pointer(step.dst.base);
-      make_constants(step.op);
+      ops_->make_constants(step.op);
     }
   }
 
@@ -277,7 +189,7 @@ class RunCompiler {
     cc.bzhi(lanes, lanes, rest_.r32());
     cc.kmovw(mask_, lanes);
     hoist();
-    in_loops_ = true;
+    ops_->end_constants();
     const asmjit::Label next = cc.newLabel(), end = cc.newLabel();
     cc.test(rows_, rows_);
     cc.jz(end);
@@ -394,7 +306,7 @@ class RunCompiler {
         std::array<x86::Zmm, 3> in;
         for (int k = 0; k < operand_count(step.op); ++k)
           in[static_cast<std::size_t>(k)] = operand(step, k, known, spot);
-        known.insert_or_assign(to, emit_op(step.op, in));
+        known.insert_or_assign(to, ops_->emit(step.op, in));
       }
       if (!setting_.stored.contains(to)) continue;
       std::erase_if(stores, [&](const TileStep* s) { return place_of(s->dst) == to; });
@@ -421,87 +333,15 @@ class RunCompiler {
     return vector;
   }
 
-  // 1 where the comparison holds, else 0.
-  x86::Zmm compared(const x86::Zmm& x, const x86::Zmm& y, x86::VCmpImm how) {
-    const x86::KReg holds = cc_->newKw();
-    const x86::Zmm result = cc_->newZmmPs();
-    cc_->vcmpps(holds, x, y, static_cast<std::uint32_t>(how));
-    cc_->k(holds).z().vmovaps(result, one());
-    return result;
-  }
-
-  // tile_ops.cpp has each op's meaning; NaNs and zeros of either sign come out as there.
-  x86::Zmm emit_op(TileOp op, const std::array<x86::Zmm, 3>& in) {
-    x86::Compiler& cc = *cc_;
-    const auto& [x, y, z] = in;
-    if (op == TileOp::copy) return x;
-    if (op == TileOp::step) return compared(x, zero(), x86::VCmpImm::kGT_OQ);
-    if (op == TileOp::less) return compared(x, y, x86::VCmpImm::kLT_OQ);
-    if (op == TileOp::equal) return compared(x, y, x86::VCmpImm::kEQ_OQ);
-    const x86::Zmm result = cc.newZmmPs();
-    switch (op) {
-      case TileOp::neg:
-        cc.vpxord(result, x, sign_bit());
-        break;
-      case TileOp::abs:
-        cc.vpandd(result, x, other_bits());
-        break;
-      case TileOp::sqrt:
-        cc.vsqrtps(result, x);
-        break;
-      case TileOp::rsqrt:
-        cc.vsqrtps(result, x);
-        cc.vdivps(result, one(), result);
-        break;
-      case TileOp::reciprocal:
-        cc.vdivps(result, one(), x);
-        break;
-      case TileOp::square:
-        cc.vmulps(result, x, x);
-        break;
-      case TileOp::sign:
-        cc.vsubps(result, compared(x, zero(), x86::VCmpImm::kGT_OQ),
-                  compared(x, zero(), x86::VCmpImm::kLT_OQ));
-        break;
-      case TileOp::relu:
-        cc.vmaxps(result, zero(), x);  // the second operand unless the first is larger
-        break;
-      case TileOp::max:
-        cc.vmaxps(result, y, x);
-        break;
-      case TileOp::min:
-        cc.vminps(result, y, x);
-        break;
-      case TileOp::select: {
-        const x86::KReg is_zero = cc.newKw();
-        cc.vcmpps(is_zero, x, zero(), static_cast<std::uint32_t>(x86::VCmpImm::kEQ_OQ));
-        cc.k(is_zero).vblendmps(result, y, z);
-        break;
-      }
-      default:
-        emit_arithmetic(op, in, result);
-    }
-    return result;
-  }
-
-  void emit_arithmetic(TileOp op, const std::array<x86::Zmm, 3>& in, const x86::Zmm& result) {
-    const auto& [x, y, z] = in;
-    const auto found = std::ranges::find(kArithmetic, op, &Arithmetic::op);
-    MIXFLOW_CHECK(found != std::end(kArithmetic), "an op without machine code in a run");
-    if (found->onto_z) cc_->emit(x86::Inst::kIdVmovaps, result, z);
-    cc_->emit(found->first, result, x, y);
-    if (found->then != x86::Inst::kIdNone) cc_->emit(found->then, result, result, z);
-  }
-
   const std::span<const TileStep> run_;
   const RunSetting& setting_;
-  bool by_rows_ = false, in_loops_ = false;
+  bool by_rows_ = false;
   x86::Compiler* cc_ = nullptr;
+  VectorOps* ops_ = nullptr;
   x86::Gp bases_, rows_, cols_, rest_;  // rest_: columns behind the last whole vector
   x86::Gp element_, row_, column_;
   x86::KReg mask_;  // of the rest
   std::map<std::int32_t, x86::Gp> pointers_;
-  std::map<std::uint32_t, x86::Zmm> constants_;
   Vectors splats_;
   std::map<const TileStep*, x86::Zmm> of_row_;  // what is spread over the row; sums so far
   std::map<std::pair<Place, int>, x86::Zmm> rows_known_;          // by vector of the row

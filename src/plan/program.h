@@ -34,8 +34,8 @@ ProgramPtr compile(const GraphPtr& graph, const std::vector<Donation>& donations
                    const PlanOptions& options);
 
 // The passes before planning: grad nodes lowered, maps as scans, short loops inlined if `options`
-// say so, thin products spread, others merged, elementwise chains fused; in bf16, factors that several products read
-// packed once.
+// say so, thin products spread, others merged, elementwise chains fused; in bf16, factors that
+// several products read packed once.
 GraphPtr optimize(const GraphPtr& graph, const PlanOptions& options);
 
 }  // namespace mixflow

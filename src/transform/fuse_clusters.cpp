@@ -49,10 +49,8 @@ void Clusters::classify() {
       kind = free ? NodeKind::free : NodeKind::fusable;
       if (is_reduction(n) && !is_fusable_reduction(n, graph_.type(n.in[0]).rank()))
         kind = NodeKind::alone;
-      if (tile == TileOp::reverse && !is_fusable_reverse(graph_, n)) kind = NodeKind::alone;
       // What kernels spread has no order of its own that they could reverse.
-      if (tile == TileOp::reverse && producer(n.in[0]) >= 0 &&
-          this->kind(producer(n.in[0])) == NodeKind::free)
+      if (tile == TileOp::reverse && (!is_fusable_reverse(graph_, n) || is_free_value(n.in[0])))
         kind = NodeKind::alone;
     }
     kinds_.push_back(kind);
