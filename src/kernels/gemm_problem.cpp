@@ -55,13 +55,13 @@ GemmProblem normalise(const GemmShape& shape) {
   return p;
 }
 
-std::vector<GemmPart> parts_of(const GemmProblem& problem, std::int64_t unit) {
+std::vector<GemmPart> parts_of(const GemmProblem& problem, std::int64_t unit, bool rows_stay) {
   if (problem.by_batch()) return {{0, problem.m, 0, problem.n}};
   double terms = 0, a_terms = 0, b_terms = 0;  // of all products, of those that are packed here
   for (const GemmFactors& f : problem.products) {
     const auto k = static_cast<double>(f.k);
     terms += k;
-    a_terms += f.packed_a ? 0 : f.trans_a ? kTurned * k : k;
+    a_terms += f.packed_a || (rows_stay && !f.trans_a) ? 0 : f.trans_a ? kTurned * k : k;
     b_terms += f.packed_b ? 0 : f.trans_b ? kTurned * k : k;
   }
   const std::int64_t down = quotient_up(problem.m, unit), across = quotient_up(problem.n, unit);

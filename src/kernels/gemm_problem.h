@@ -46,8 +46,10 @@ struct GemmPart {
 };
 
 // C's parts, at most one for each thread (all of C, where threads take whole batch entries), cut at
-// multiples of `unit`: even ones, and such that little is packed by more than one thread.
-std::vector<GemmPart> parts_of(const GemmProblem& problem, std::int64_t unit);
+// multiples of `unit`: even ones, and such that little is packed by more than one thread. With
+// `rows_stay`, rows of A that are not transposed are not packed.
+std::vector<GemmPart> parts_of(const GemmProblem& problem, std::int64_t unit,
+                               bool rows_stay = false);
 
 // work(b, part, thread) for every part of every batch entry, each thread its share of them.
 template <class Work>

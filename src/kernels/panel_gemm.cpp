@@ -1,6 +1,7 @@
 // Large products by our own f32 kernels: operands are copied into panels that stay in caches. Each
 // thread makes a part of C from panels of its own: a chunk of B for the second-level cache, and
-// rows of A that are multiplied with all its columns.
+// rows of A that are multiplied with all its columns. Rows of A that lie as the kernels read them
+// stay where they are.
 //
 // In bf16 on CPUs without instructions for it, operands are rounded on their way into panels. That
 // is as exact as the products of other CPUs: the product of two bf16 is exact in f32, and sums are
@@ -29,11 +30,11 @@ const std::uint32_t* words(const std::byte* p) { return reinterpret_cast<const s
 class PanelGemm final : public Kernel {
  public:
   PanelGemm(GemmProblem problem, std::vector<GemmPart> parts, const Bf16Kernels* rounding)
-      : Kernel(4 * problem.threads * thread_floats(problem, parts)),
+      : Kernel(4 * problem.threads * thread_floats(problem, parts, rounding)),
         problem_(std::move(problem)),
         parts_(std::move(parts)),
         rounding_(rounding),
-        thread_floats_(thread_floats(problem_, parts_)) {}
+        thread_floats_(thread_floats(problem_, parts_, rounding)) {}
 
   void run(const std::byte* const* in, std::byte* const* out, std::byte* scratch) const override {
     auto* memory = reinterpret_cast<float*>(scratch);
@@ -54,6 +55,10 @@ class PanelGemm final : public Kernel {
     for (const GemmFactors& f : problem.products) terms = std::max(terms, f.k);
     return std::min(terms, kTerms);
   }
+  // Whether the kernels read rows of A where they are.
+  static bool in_place(const GemmFactors& f, const Bf16Kernels* rounding) {
+    return rounding == nullptr && !f.trans_a;
+  }
   // Of a chunk: all columns of a part, or whole panels.
   static std::int64_t chunk_columns(const GemmProblem& problem, const GemmPart& part) {
     const std::int64_t width = problem.kernels->panel_columns(part.columns);
@@ -64,13 +69,16 @@ class PanelGemm final : public Kernel {
     const std::int64_t width = problem.kernels->panel_columns(columns);
     return (columns + width - 1) / width * width * longest(problem);
   }
-  // A chunk of B and the rows of A behind it, of the largest part; to whole cache lines.
-  static std::int64_t thread_floats(const GemmProblem& problem,
-                                    const std::vector<GemmPart>& parts) {
+  // A chunk of B and the rows of A behind it, if any are copied, of the largest part; to whole
+  // cache lines.
+  static std::int64_t thread_floats(const GemmProblem& problem, const std::vector<GemmPart>& parts,
+                                    const Bf16Kernels* rounding) {
+    const bool copies_a = !std::ranges::all_of(
+        problem.products, [&](const GemmFactors& f) { return in_place(f, rounding); });
     std::int64_t most = 0;
     for (const GemmPart& part : parts) {
-      most =
-          std::max(most, b_floats(problem, part) + std::min(part.rows, kRows) * longest(problem));
+      const std::int64_t rows = copies_a ? std::min(part.rows, kRows) : 0;
+      most = std::max(most, b_floats(problem, part) + rows * longest(problem));
     }
     return (most + 15) / 16 * 16;
   }
@@ -90,8 +98,9 @@ class PanelGemm final : public Kernel {
         for (std::int64_t k = 0; k < f.k; k += kTerms) {
           const Terms terms{f, batch, k, std::min(kTerms, f.k - k)};
           pack_b(in, terms, column, columns, scratch, width);
-          for (std::int64_t i = 0; i < part.rows; i += kRows) {
-            const std::int64_t row = part.row + i, rows = std::min(kRows, part.rows - i);
+          const std::int64_t most = in_place(f, rounding_) ? part.rows : kRows;
+          for (std::int64_t i = 0; i < part.rows; i += most) {
+            const std::int64_t row = part.row + i, rows = std::min(most, part.rows - i);
             GemmSlice slice = pack_a(in, terms, row, rows, a);
             slice.b = scratch;
             slice.b_row = width;
@@ -107,10 +116,15 @@ class PanelGemm final : public Kernel {
     }
   }
 
-  // Rows of A, dense as they are stored.
+  // Rows of A: where they are, or copied, dense as they are stored.
   GemmSlice pack_a(const std::byte* const* in, const Terms& terms, std::int64_t row,
                    std::int64_t rows, float* to) const {
     const auto& [f, batch, first, count] = terms;
+    if (in_place(f, rounding_)) {
+      return {.a = floats(in[f.a_input]) + batch * f.a_batch + row * f.k + first,
+              .a_row = f.k,
+              .a_col = 1};
+    }
     GemmSlice slice{.a = to, .a_row = count, .a_col = 1};
     if (f.packed_a) {
       const std::uint32_t* tiles = words(in[f.a_input]) + batch * f.a_batch;
@@ -197,7 +211,7 @@ class PanelGemm final : public Kernel {
 }  // namespace
 
 std::unique_ptr<Kernel> make_panel_gemm(GemmProblem problem, const Bf16Kernels* rounding) {
-  std::vector<GemmPart> parts = parts_of(problem, kBf16Vectors);
+  std::vector<GemmPart> parts = parts_of(problem, kBf16Vectors, rounding == nullptr);
   return std::make_unique<PanelGemm>(std::move(problem), std::move(parts), rounding);
 }
 

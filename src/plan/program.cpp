@@ -7,6 +7,7 @@
 #include "transform/lower_map.h"
 #include "transform/merge_dots.h"
 #include "transform/merge_maps.h"
+#include "transform/move_scales.h"
 #include "transform/pack_factors.h"
 #include "transform/thin_dots.h"
 #include "transform/transform.h"
@@ -39,6 +40,7 @@ GraphPtr optimize(const GraphPtr& graph, const PlanOptions& options) {
     pass(inline_loops);  // short loops over few values become part of the body around them
     pass(clean);         // what is equal or constant there
   }
+  pass(move_scales);  // numbers multiply the smaller factors of products
   if (!options.bf16)
     pass(thin_dots);  // products with a side of one become elementwise ops and sums
   pass(merge_dots);   // sums of products become one product list, accumulating where it can

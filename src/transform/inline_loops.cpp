@@ -11,9 +11,10 @@ namespace mixflow {
 namespace {
 
 // What is short: iterations of a loop, whose results are put together; values of all iterations of
-// a body's loops, those of a loop inside that stays once: what a core's second-level cache holds;
-// and nodes that they become.
-constexpr std::int64_t kInlinedIterations = 16, kInlinedBytes = 1024 * 1024, kInlinedNodes = 2048;
+// a body's loops, those of a loop inside that stays once, most of which are links of elementwise
+// chains: a quarter is what a core's second-level cache holds; and nodes that they become.
+constexpr std::int64_t kInlinedIterations = 16, kInlinedBytes = 4 * 1024 * 1024,
+                       kInlinedNodes = 2048;
 
 std::int64_t bytes_of_values(const Graph& graph) {
   std::int64_t bytes = 0;

@@ -171,6 +171,10 @@ TEST_CASE("The parts of a product are each thread's at most once, and all of C")
   };
   CHECK(first_part(512, true, false).rows == 256);
   CHECK(first_part(480, false, true).columns == 240);
+  // Where the left factor is not packed at all, each thread packs its part of the right one.
+  const GemmProblem tall = normalise({.m = 1024, .n = 512, .products = {{2048}}, .threads = 2});
+  CHECK(parts_of(tall, 16)[0].rows == 512);
+  CHECK(parts_of(tall, 16, true)[0].columns == 256);
 }
 
 TEST_CASE("Large products by panels agree with f64 beyond every chunk, and threads change no bit") {
@@ -209,6 +213,41 @@ TEST_CASE("Large products by panels agree with f64 beyond every chunk, and threa
     }
   }
   CHECK(tables > 0);
+}
+
+TEST_CASE("Products with long rows of both factors agree with f64, and threads change no bit") {
+  Rng rng(1, Purpose::check, 10);
+  for (const GemmKernels* kernels : all_gemm_kernels()) {
+    for (const std::int64_t k : {1023, 1024, 1300}) {
+      for (const bool add_z : {false, true}) {
+        GemmShape shape{.m = 97,
+                        .n = 530,
+                        .products = {{k, false, true}, {2000, false, true}},
+                        .add_z = add_z,
+                        .kernels = kernels};
+        const Operands operands(shape, rng);
+        const std::vector<float> alone = run(*make_gemm(shape), shape, operands, false);
+        CHECK(all_close(alone, reference(shape, operands), tolerance(shape)));
+        shape.threads = 3;
+        if (k >= 1024) CHECK(run(*make_gemm(shape), shape, operands, false) == alone);
+      }
+    }
+    // A batch that shares a factor, and one long product among others.
+    check({.batch = 2,
+           .m = 66,
+           .n = 70,
+           .products = {{1100, false, true, 0, -1}},
+           .kernels = kernels},
+          rng);
+    check({.batch = 2,
+           .m = 66,
+           .n = 70,
+           .products = {{1100, false, true, -1, 0}},
+           .kernels = kernels},
+          rng);
+    check({.m = 66, .n = 70, .products = {{1100, false, true}, {1100, true}}, .kernels = kernels},
+          rng);
+  }
 }
 
 TEST_CASE("Threads share batch entries or rows and give the bits of one thread") {

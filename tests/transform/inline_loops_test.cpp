@@ -93,7 +93,7 @@ TEST_CASE("what a backward loop computes again is shared with the forward loop")
 }
 
 TEST_CASE("loops of one body are inlined all or none, by their bytes and nodes together") {
-  const Type large = f64({128, 64}), scalar = f64({});  // two values of 64 KiB in an iteration
+  const Type large = f64({512, 64}), scalar = f64({});  // two values of 256 KiB in an iteration
   for (const auto& [type, links] : {std::pair{large, 1}, std::pair{scalar, 256}}) {
     for (const std::int64_t n : {7, 8}) {
       CAPTURE(to_string(type));
