@@ -435,8 +435,10 @@ std::vector<Key> remat_keys() {
   Keys<RematConfig> keys;
   keys.truth("step", &RematConfig::step, "keep only the carried state of each inner step");
   keys.truth("block", &RematConfig::block, "keep only the input of each block");
-  keys.truth("save_inner_grads", &RematConfig::save_inner_grads,
-             "keep the inner gradients, so that steps are not differentiated twice");
+  keys.truth(
+      "save_inner_grads", &RematConfig::save_inner_grads,
+      "keep the inner gradients, so that steps are not differentiated twice, and the cotangent "
+      "that enters a transformer from a large output layer");
   keys.truth("inline", &RematConfig::inline_loops,
              "short loops over few values become straight code, which keeps all that it needs");
   keys.section("policy", &RematConfig::policy, remat_policy_keys(),

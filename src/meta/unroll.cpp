@@ -36,7 +36,7 @@ Ids stopped(Builder& b, std::span<const Id> xs) {
 Policy step_policy(const RematConfig& remat, bool reused) {
   if (!remat.step) return {Policy::Keep::all, {}};
   if (reused) return {Policy::Keep::dots, {}};
-  if (remat.save_inner_grads) return {Policy::Keep::names, {kInnerGrads}};
+  if (remat.save_inner_grads) return {Policy::Keep::names, {kInnerGrads, kOutputCotangent}};
   return {Policy::Keep::carries, {}};
 }
 

@@ -12,6 +12,10 @@
 
 namespace mixflow {
 
+// The cotangent of what enters an output layer over many classes: a product of that size, to be
+// kept for as many numbers as a layer has, or computed again.
+inline constexpr const char* kOutputCotangent = "output_cotangent";
+
 // One tensor of a model and how it starts: `value` plus normal noise of the given deviation.
 struct Parameter {
   std::string name;

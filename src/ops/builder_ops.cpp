@@ -117,6 +117,12 @@ Id Builder::named(Id x, std::string name) {
   return emit(op::k_named, {x}, std::move(attrs));
 }
 
+Id Builder::named_cotangent(Id x, std::string name) {
+  Attrs attrs;
+  attrs.name = std::move(name);
+  return emit(op::k_named_cotangent, {x}, std::move(attrs));
+}
+
 // --- shapes ------------------------------------------------------------------------------------
 
 Id Builder::reshape(Id x, Shape shape) {

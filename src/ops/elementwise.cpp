@@ -302,6 +302,24 @@ constinit const OpDef k_named = {
     .samples = tie_samples<1>,
 };
 
+// named_cotangent{name}   y = x, whose cotangent is `named` so: a value of a gradient that policies
+// can keep.
+constinit const OpDef k_named_cotangent = {
+    .name = "named_cotangent",
+    .infer = rules::infer_same<"named_cotangent", 1, Domain::any>,
+    .deriv = Linear{[](Builder& b, const Call& call, int, Id y_bar) {
+      return b.named(y_bar, call.attrs.name);
+    }},
+    .batch = rules::batch_leading,
+    .ref = rules::ref_copy,
+    .cost = rules::view_cost,
+    .may_overwrite = rules::first_inputs(1),
+    .view = true,
+    .free = true,
+    .tile = TileOp::copy,
+    .samples = tie_samples<1>,
+};
+
 // convert{dtype}   y = x in another type; towards integers by truncation. Differentiable between
 // floating types only.
 constinit const OpDef k_convert = {

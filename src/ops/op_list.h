@@ -13,7 +13,7 @@ namespace mixflow {
   X(neg)                                                                                       \
   X(exp) X(log) X(sqrt) X(rsqrt) X(reciprocal) X(square) X(tanh) X(sigmoid) X(softplus) X(sin) \
       X(cos) X(abs) X(sign) X(relu) X(step) X(add) X(sub) X(mul) X(div) X(max) X(min) X(pow)   \
-          X(less) X(equal) X(select) X(stop_gradient) X(named) X(convert) /* reduce.cpp */     \
+          X(less) X(equal) X(select) X(stop_gradient) X(named) X(named_cotangent) X(convert) /* reduce.cpp */     \
       X(sum) X(max_reduce) X(logsumexp)                                   /* shape.cpp */      \
       X(full) X(iota) X(reshape) X(transpose) X(broadcast)                /* slice.cpp */      \
       X(slice) X(pad) X(concat) X(reverse)                                /* dot.cpp */        \

@@ -63,9 +63,10 @@ struct BackwardGrad {
     bool loss;  // d loss / d input, still to be scaled by the loss's cotangent
   };
   GraphPtr graph;  // inputs: theta, rest, then if second_order the cotangents of the grads that
-                   // have one; null: nothing to do
+                   // have one, then the named values of the gradient; null: nothing to do
   std::vector<Output> out;
   bool second_order = false;
+  std::vector<std::size_t> named;  // values of the gradient that it is given: which names'
 };
 
 // Memory of one transform call. A region is transformed once per set of masks, so equal loops stay
@@ -75,7 +76,8 @@ struct Context {
   std::map<std::pair<RegionPtr, Mask>, JvpRegion> jvp_regions;
   std::map<std::pair<RegionPtr, Mask>, TangentLoop> tangent_loops;
   std::map<std::tuple<RegionPtr, Mask, Mask>, BackwardLoop> backward_loops;
-  std::map<std::tuple<RegionPtr, Mask, Mask>, BackwardGrad> backward_grads;
+  std::map<std::tuple<RegionPtr, Mask, Mask, std::vector<std::string>>, BackwardGrad>
+      backward_grads;
 };
 
 // How many inputs and outputs there are in each group; tangents follow the primals of their group.
@@ -95,18 +97,29 @@ Ids pushforward(Context& context, Builder& builder, const Graph& graph, std::spa
 struct KeptGradient {
   Ids node_out;    // of the grad node
   Mask wanted;     // its inputs with a gradient: every theta, and the active ones of the rest
-  GraphPtr graph;  // value and gradient, (theta, rest) -> loss, gradients of those wanted
-  Ids out;         // its outputs in the builder
+  GraphPtr graph;  // value and gradient, (theta, rest) -> loss, gradients of those wanted, and the
+                   // values called by `names`
+  std::vector<std::string> names;  // empty: all of the gradient is there to be read
+  Ids out;                         // the graph's outputs in the builder
 };
 
 // The public pullback, with a context. The second-order pass of a gradient that is kept appends
-// its tangents alone.
+// its tangents alone; where names of it are, it computes all but the values of these names again.
 Ids pullback(Context& context, Builder& builder, std::span<const Id> ys, std::span<const Id> y_bars,
              std::span<const Id> xs, std::span<const KeptGradient> kept = {});
 
 // Value (optional, first) and gradient of a scalar graph: outputs d loss / d input for each input
 // in `wanted`; zeros where the loss does not depend on it.
 GraphPtr gradient_graph(Context& context, const Graph& loss, const Mask& wanted, bool with_value);
+
+// The same with further outputs: the values called by `names`, those of the names given that call
+// one value only.
+struct NamedGradient {
+  GraphPtr graph;
+  std::vector<std::string> names;
+};
+NamedGradient named_gradient(Context& context, const Graph& loss, const Mask& wanted,
+                             bool with_value, std::span<const std::string> names);
 
 // Value and gradient of a grad node's loss, whose loops keep what they do where they are
 // differentiated again.
@@ -119,7 +132,7 @@ const BackwardLoop& backward_loop(Context& context, const OpDef& op, const Regio
 const TangentLoop& tangent_loop(Context& context, const OpDef& op, const RegionPtr& region,
                                 const Mask& dots);
 const BackwardGrad& backward_grad(Context& context, const RegionPtr& region, const Mask& active,
-                                  const Mask& bars);
+                                  const Mask& bars, const std::vector<std::string>& names);
 
 // Appends the loop beside the one at `node`, which gets what it reads: its outputs. `carried`: what
 // its carries or sums start from; `derivatives`: the cotangents of the outputs of the loop at

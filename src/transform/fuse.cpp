@@ -27,7 +27,12 @@ Ids add_inputs(Builder& builder, const Graph& graph) {
   return map;
 }
 
-// The graph without names, with fused bodies.
+// The identity, once nothing is differentiated any more.
+bool is_annotation(const OpDef& op) {
+  return &op == &op::k_named || &op == &op::k_named_cotangent || &op == &op::k_stop_gradient;
+}
+
+// The graph without annotations, with fused bodies.
 GraphPtr prepare(const Graph& graph) {
   std::unordered_map<Id, Id> relu_of;  // looked up only
   for (const Node& node : graph.nodes) {
@@ -36,7 +41,7 @@ GraphPtr prepare(const Graph& graph) {
   RegionCache regions;
   return rebuild(graph, [&](Builder& b, const Node& node, std::span<const Id> in) {
     const RegionPtr& old = node.attrs.region;
-    if (node.op == &op::k_named || node.op == &op::k_stop_gradient) return Ids{in[0]};
+    if (is_annotation(*node.op)) return Ids{in[0]};
     if (node.op == &op::k_step && relu_of.contains(node.in[0])) return Ids{b.step(b.relu(in[0]))};
     if (!old) return Ids{b.emit(*node.op, in, node.attrs)};
     return b.emit_region(*node.op, in,

@@ -92,7 +92,8 @@ JointBody::JointBody(const Graph& body) {
   forward_nodes = b.graph().nodes.size();
 }
 
-JointBody::JointBody(Context& context, const Graph& body, const Mask& active) {
+JointBody::JointBody(Context& context, const Graph& body, const Mask& active,
+                     const std::vector<std::string>& names) {
   in = declare_inputs(b, body);
   BitRows varied(body.values.size(), 1);
   Ids map(body.values.size(), kNone);
@@ -108,11 +109,18 @@ JointBody::JointBody(Context& context, const Graph& body, const Mask& active) {
     KeptGradient kept;
     if (is_mixed_grad(node)) {
       for (std::size_t i = 0; i < node.in.size(); ++i) {
-        kept.wanted.push_back(i < index(node.attrs.region->num_carry) ||
-                              varied.get(index(node.in[i]), 0));
+        const bool active_rest = names.empty() && varied.get(index(node.in[i]), 0);
+        kept.wanted.push_back(i < index(node.attrs.region->num_carry) || active_rest);
       }
-      kept.graph = differentiated_gradient(context, *node.attrs.region, kept.wanted);
-      kept.out = b.inline_graph(*kept.graph, args);
+      const Region& region = *node.attrs.region;
+      if (names.empty()) {
+        kept.graph = differentiated_gradient(context, region, kept.wanted);
+      } else {
+        auto [graph, found] = named_gradient(context, *region.body, kept.wanted, true, names);
+        if (!found.empty()) kept.graph = std::move(graph);
+        kept.names = std::move(found);
+      }
+      if (kept.graph) kept.out = b.inline_graph(*kept.graph, args);
     }
     const std::size_t nodes = b.graph().nodes.size();
     const Ids results = append_node(b, node, args);

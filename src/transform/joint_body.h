@@ -25,9 +25,11 @@ struct JointBody {
   std::size_t forward_nodes = 0;
 
   explicit JointBody(const Graph& body);
-  // With what gradients in mixed mode compute on the way, there to be kept too: their second-order
-  // pass is then of tangents only. `active`: per input of the body.
-  JointBody(Context& context, const Graph& body, const Mask& active);
+  // With what gradients in mixed mode compute on the way, there to be kept too: all of it, and
+  // their second-order pass is then of tangents only; or what is called by one of `names`.
+  // `active`: per input of the body.
+  JointBody(Context& context, const Graph& body, const Mask& active,
+            const std::vector<std::string>& names);
 
   // Cotangents of the inputs in `wanted`, given those of the outputs in `bars` as new inputs.
   void pull(Context& context, const Mask& bars, const Mask& wanted);

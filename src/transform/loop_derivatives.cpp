@@ -56,12 +56,13 @@ Mask without_sums(const Region& region, Mask mask) {
   return mask;
 }
 
-// Loops that keep what their derivative reads keep what their gradients compute, too.
+// Loops that keep what their derivative reads, or what has a name, keep that of their gradients
+// too.
 JointBody joint_body(Context& context, const Region& region, const Mask& active) {
-  const bool keeps =
-      region.policy.keep == Policy::Keep::dots || region.policy.keep == Policy::Keep::all;
-  if (!keeps || count_ops(*region.body, op::k_grad) == 0) return JointBody(*region.body);
-  return JointBody(context, *region.body, active);
+  const Policy& policy = region.policy;
+  if (policy.keep == Policy::Keep::carries || count_ops(*region.body, op::k_grad) == 0)
+    return JointBody(*region.body);
+  return JointBody(context, *region.body, active, policy.names);
 }
 
 BackwardLoop make_backward_scan(Context& context, const RegionPtr& region, const Mask& given_active,

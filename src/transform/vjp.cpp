@@ -105,9 +105,11 @@ class Pullback {
     } else {
       MIXFLOW_CHECK(node.op == &op::k_grad,
                     std::string(node.op->name) + " cannot be differentiated");
-      const auto kept = std::ranges::find(kept_, node.out, &KeptGradient::node_out);
-      if (kept != kept_.end()) return emit_kept(node, out_bars, *kept);
-      emit_grad(node, out_bars, backward_grad(context_, node.attrs.region, active, bars));
+      const auto place = std::ranges::find(kept_, node.out, &KeptGradient::node_out);
+      const KeptGradient none, &kept = place != kept_.end() ? *place : none;
+      if (kept.graph && kept.names.empty()) return emit_kept(node, out_bars, kept);
+      emit_grad(node, out_bars,
+                backward_grad(context_, node.attrs.region, active, bars, kept.names), kept);
     }
   }
 
@@ -145,13 +147,15 @@ class Pullback {
     }
   }
 
-  void emit_grad(const Node& node, const Ids& out_bars, const BackwardGrad& rule) {
+  void emit_grad(const Node& node, const Ids& out_bars, const BackwardGrad& rule,
+                 const KeptGradient& kept) {
     const std::size_t thetas = index(node.attrs.region->num_carry);
     if (rule.graph) {
       Ids args = node.in;
       for (std::size_t j = 1; j < out_bars.size() && rule.second_order; ++j) {
         if (out_bars[j] != kNone) args.push_back(out_bars[j]);
       }
+      for (const std::size_t name : rule.named) args.push_back(kept.out[node.out.size() + name]);
       const Ids out = b_.inline_graph(*rule.graph, args);
       for (std::size_t j = 0; j < out.size(); ++j) {
         const Id input = node.in[index(rule.out[j].input)];

@@ -49,7 +49,7 @@ class DifferentiatedPolicies {
 };
 
 BackwardGrad make_grad(Context& context, const RegionPtr& region, const Mask& active,
-                       const Mask& bars) {
+                       const Mask& bars, std::span<const std::string> names) {
   const GraphPtr kept = DifferentiatedPolicies().run(region->body);
   const Graph& loss = *kept;
   const std::size_t inputs = loss.inputs.size(), thetas = index(region->num_carry);
@@ -66,17 +66,21 @@ BackwardGrad make_grad(Context& context, const RegionPtr& region, const Mask& ac
   if (!result.second_order) std::fill_n(wanted.begin(), at_hand, false);
   if (!any(wanted) || !(result.second_order || bars[0])) return {};
 
-  const GraphPtr gradient = gradient_graph(context, loss, wanted, false);
+  const auto [gradient, found] = named_gradient(context, loss, wanted, false, names);
+  for (const std::string& name : found)
+    result.named.push_back(index(std::ranges::find(names, name) - names.begin()));
   std::vector<int> order;
   for (std::size_t i = 0; i < inputs; ++i) {
     if (wanted[i]) order.push_back(static_cast<int>(i));
   }
-  const int outputs = static_cast<int>(order.size());
+  const int outputs = static_cast<int>(gradient->outputs.size());
   const JvpResult second =
       jvp_graph(context, *gradient, directions, {}, {{static_cast<int>(inputs)}, {outputs}});
   const Graph& joint = *second.graph;
-  Ids results;
-  std::size_t next = order.size();
+  Ids results, given = joint.inputs;
+  given.insert(given.end(), joint.outputs.begin() + static_cast<std::ptrdiff_t>(order.size()),
+               joint.outputs.begin() + outputs);
+  std::size_t next = index(outputs);
   for (std::size_t j = 0; j < order.size(); ++j) {
     if (bars[0] && index(order[j]) >= at_hand) {
       results.push_back(joint.outputs[j]);
@@ -88,7 +92,7 @@ BackwardGrad make_grad(Context& context, const RegionPtr& region, const Mask& ac
     }
   }
   if (results.empty()) return {};
-  result.graph = dce(*cut(joint, joint.inputs, results));
+  result.graph = dce(*cut(joint, given, results));
   return result;
 }
 
@@ -99,6 +103,11 @@ GraphPtr differentiated_gradient(Context& context, const Region& region, const M
 }
 
 GraphPtr gradient_graph(Context& context, const Graph& loss, const Mask& wanted, bool with_value) {
+  return named_gradient(context, loss, wanted, with_value, {}).graph;
+}
+
+NamedGradient named_gradient(Context& context, const Graph& loss, const Mask& wanted,
+                             bool with_value, std::span<const std::string> names) {
   Builder b;
   const Ids in = declare_inputs(b, loss);
   const Ids out = b.inline_graph(loss, in);
@@ -112,16 +121,27 @@ GraphPtr gradient_graph(Context& context, const Graph& loss, const Mask& wanted,
   for (std::size_t i = 0; i < xs.size(); ++i) {
     outputs.push_back(bars[i] != kNone ? bars[i] : b.zeros_like(xs[i]));
   }
-  return dce(*b.finish(std::move(outputs)));
+  NamedGradient result;
+  for (const std::string& name : names) {
+    const auto is_called = [&](const Node& node) {
+      return node.op == &op::k_named && node.attrs.name == name;
+    };
+    const std::vector<Node>& nodes = b.graph().nodes;
+    if (std::ranges::count_if(nodes, is_called) != 1) continue;
+    outputs.push_back(std::ranges::find_if(nodes, is_called)->out[0]);
+    result.names.push_back(name);
+  }
+  result.graph = dce(*b.finish(std::move(outputs)));
+  return result;
 }
 
 const BackwardGrad& backward_grad(Context& context, const RegionPtr& region, const Mask& active,
-                                  const Mask& bars) {
-  const auto key = std::tuple(region, active, bars);
+                                  const Mask& bars, const std::vector<std::string>& names) {
+  const auto key = std::tuple(region, active, bars, names);
   if (const auto known = context.backward_grads.find(key); known != context.backward_grads.end()) {
     return known->second;
   }
-  return context.backward_grads.emplace(key, make_grad(context, region, active, bars))
+  return context.backward_grads.emplace(key, make_grad(context, region, active, bars, names))
       .first->second;
 }
 

@@ -178,6 +178,17 @@ TEST_CASE("The tangent of a named value has the same name") {
   check_derivatives(*graph);
 }
 
+TEST_CASE("A cotangent may have a name") {
+  Builder b;
+  const Id x = b.input(f64({2}));
+  const GraphPtr graph = b.finish({b.exp(b.named_cotangent(b.square(x), "bar"))});
+  const VjpResult result = vjp(*graph, {true}, {true});
+  REQUIRE(count_ops(*result.graph, op::k_named) == 1);
+  const auto named = std::ranges::find(result.graph->nodes, &op::k_named, &Node::op);
+  CHECK(named->attrs.name == "bar");
+  check_derivatives(*graph);
+}
+
 // A random graph over every unary and binary op that is smooth on its inputs.
 GraphPtr random_graph(std::uint64_t seed) {
   Rng rng(seed, Purpose::check);

@@ -17,11 +17,12 @@ constexpr std::int64_t kSteps = 3;
 
 // Mean squared error of a network with one hidden layer; `log_weight` is a meta-parameter inside
 // the loss. inputs: w1, b1, w2 | log_weight, x, y
-GraphPtr inner_loss() {
+GraphPtr inner_loss(bool named = false) {
   Builder b;
   const Id w1 = b.input(f64({2, 4})), b1 = b.input(f64({4})), w2 = b.input(f64({4, 1}));
   const Id log_weight = b.input(f64({5})), x = b.input(f64({5, 2})), y = b.input(f64({5, 1}));
-  const Id hidden = b.tanh(b.add(b.dot(x, w1), b1));
+  Id hidden = b.tanh(b.add(b.dot(x, w1), b1));
+  if (named) hidden = b.named_cotangent(hidden, "hidden_bar");
   const Id error = b.reshape(b.square(b.sub(b.dot(hidden, w2), y)), {5});
   return b.finish({b.mean_all(b.mul(error, b.exp(log_weight)))});
 }
@@ -50,6 +51,7 @@ struct Unroll {
   Policy policy = {Keep::names, {"inner_grads"}};
   std::int64_t steps = kSteps;
   bool use_loss = false;  // add the sum of inner losses to the objective
+  bool named = false;     // a cotangent of the inner loss has a name
 };
 
 // inputs: theta (3), lr, log_weight, x [steps, ..], y, x_val, y_val; output: loss after the unroll.
@@ -65,7 +67,7 @@ GraphPtr unrolled(const Unroll& u) {
     for (std::size_t s = 0; s < states; ++s) state[i].push_back(step.input(thetas[i]));
   }
   const Id x = step.input(f64({5, 2})), y = step.input(f64({5, 1})), scale = step.input(f64({}));
-  const Builder::Grad grad = step.grad(inner_loss(), theta, Ids{log_weight, x, y}, u.mode);
+  const Builder::Grad grad = step.grad(inner_loss(u.named), theta, Ids{log_weight, x, y}, u.mode);
   Ids next, next_states;
   for (std::size_t i = 0; i < 3; ++i) {
     const Id g = step.named(grad.grads[i], "inner_grads");
@@ -173,6 +175,35 @@ TEST_CASE("Keeping all, the second-order pass reuses what the gradient computed 
   }
   CHECK(forward == 2 + 1 + 2);
   CHECK(backward == 3 + 2 + 3);
+}
+
+TEST_CASE("A value that the gradient has by name is not computed again where it is kept") {
+  for (Unroll u : unrolls()) {
+    u.named = true;
+    u.use_loss = true;
+    const GraphPtr reference = lower_grad(*unrolled(u));
+    Rng rng(9, Purpose::check);
+    const Tensors x = draw_inputs(*reference, rng);
+    const Tensors expected = meta_gradient(*reference, x);
+    for (const bool kept : {false, true}) {
+      CAPTURE(u.states);
+      CAPTURE(kept);
+      u.policy = {Keep::names, {"inner_grads"}};
+      if (kept) u.policy.names.push_back("hidden_bar");
+      const GraphPtr graph = unrolled(u);
+      CHECK(distance(meta_gradient(*graph, x), expected) < 1e-12);
+      // Of the second-order pass (see above) the activations' backward product.
+      const VjpResult result = vjp(*graph, meta_parameters(), {true});
+      const GraphPtr lowered = clean(*lower_grad(*result.graph));
+      std::int64_t forward = 0, backward = 0;
+      for (const Node& node : lowered->nodes) {
+        if (node.op != &op::k_scan) continue;
+        (region_of(node)->reverse ? backward : forward) += count_dots(*region_of(node)->body);
+      }
+      CHECK(forward == 2 + 1 + 2);
+      CHECK(backward == 2 + (kept ? 0 : 1) + 3 + 2 + 3);
+    }
+  }
 }
 
 TEST_CASE("Saving the inner gradients keeps the backward loop from computing them again") {

@@ -35,7 +35,7 @@ TEST_CASE("Random steps with gradients in them have the derivatives of reverse m
     const std::int64_t steps = 1 + choice.below(3);
     const int depth = 1 + choice.below(2);
     const auto made = [&](Keep keep) {
-      return RandomSteps(seed).make(steps, {keep, {"s"}}, depth);
+      return RandomSteps(seed).make(steps, {keep, {"s", "c"}}, depth);
     };
     const GraphPtr base = made(Keep::carries), reference = lower_grad(*base);
     grads += count_ops(*base, op::k_grad);

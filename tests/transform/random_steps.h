@@ -56,11 +56,11 @@ class RandomSteps {
 
   void grow(Builder& b, Ids& pool, int num_nodes, int depth) {
     for (int i = 0; i < num_nodes; ++i) {
-      const int kind = below(depth > 0 ? 14 : 8);
-      if (kind < 8) pool.push_back(primitive(b, kind, pick(pool), pick(pool)));
-      if (kind == 8 || kind == 9) add_scan(b, pool, depth);
-      if (kind == 10) add_map(b, pool, depth);
-      if (kind > 10) add_grad(b, pool, depth);
+      const int kind = below(depth > 0 ? 17 : 9);
+      if (kind < 9) pool.push_back(primitive(b, kind, pick(pool), pick(pool)));
+      if (kind == 9 || kind == 10) add_scan(b, pool, depth);
+      if (kind == 11) add_map(b, pool, depth);
+      if (kind > 11) add_grad(b, pool, depth);
     }
   }
 
@@ -80,6 +80,8 @@ class RandomSteps {
         return b.tanh(x);
       case 6:
         return b.full(0.25, DType::f64, kType.shape);
+      case 7:
+        return b.tanh(b.dot(b.named_cotangent(x, "c"), y));
       default:
         return b.tanh(b.add(x, y));
     }
@@ -155,7 +157,7 @@ class RandomSteps {
   }
 
   Policy any_policy() {
-    Policy policy{static_cast<Policy::Keep>(below(4)), {"s"}};
+    Policy policy{static_cast<Policy::Keep>(below(4)), {"s", "c"}};
     if (coin()) policy.differentiated = static_cast<Policy::Keep>(below(4));
     return policy;
   }
