@@ -437,8 +437,7 @@ std::vector<Key> remat_keys() {
   keys.truth("block", &RematConfig::block, "keep only the input of each block");
   keys.truth(
       "save_inner_grads", &RematConfig::save_inner_grads,
-      "keep the inner gradients, so that steps are not differentiated twice, and the cotangent "
-      "that enters a transformer from a large output layer");
+      "keep the inner gradients (and a large output layer's cotangent): less is computed again");
   keys.truth("inline", &RematConfig::inline_loops,
              "short loops over few values become straight code, which keeps all that it needs");
   keys.section("policy", &RematConfig::policy, remat_policy_keys(),
