@@ -26,8 +26,8 @@ constexpr std::int64_t kParallelFlop = 2'000'000;
 // all caches. With AVX2 its speed falls to half where rows are whole pages apart.
 constexpr int kLibraryLanes = 16;
 
-// A·Bᵀ with rows of so many terms: what the library takes to pack B, a tenth of the time there, is
-// half as much for our panels (AVX-512 on Zen 4).
+// A·Bᵀ with rows of so many terms: packing B takes the library a tenth of the time there, our
+// panels half of that (AVX-512 on Zen 4).
 constexpr std::int64_t kLongRow = 1024;
 bool has_long_rows(const GemmFactors& f) { return f.trans_b && !f.trans_a && f.k >= kLongRow; }
 

@@ -101,7 +101,7 @@ class PanelGemm final : public Kernel {
           const std::int64_t most = in_place(f, rounding_) ? part.rows : kRows;
           for (std::int64_t i = 0; i < part.rows; i += most) {
             const std::int64_t row = part.row + i, rows = std::min(most, part.rows - i);
-            GemmSlice slice = pack_a(in, terms, row, rows, a);
+            GemmSlice slice = rows_of_a(in, terms, row, rows, a);
             slice.b = scratch;
             slice.b_row = width;
             slice.b_panel = width * terms.count;
@@ -117,8 +117,8 @@ class PanelGemm final : public Kernel {
   }
 
   // Rows of A: where they are, or copied, dense as they are stored.
-  GemmSlice pack_a(const std::byte* const* in, const Terms& terms, std::int64_t row,
-                   std::int64_t rows, float* to) const {
+  GemmSlice rows_of_a(const std::byte* const* in, const Terms& terms, std::int64_t row,
+                      std::int64_t rows, float* to) const {
     const auto& [f, batch, first, count] = terms;
     if (in_place(f, rounding_)) {
       return {.a = floats(in[f.a_input]) + batch * f.a_batch + row * f.k + first,

@@ -16,8 +16,10 @@ constexpr double kNormEps = 1e-6;
 constexpr double kRotaryBase = 10000;
 constexpr double kEmbedDeviation = 0.02;
 constexpr const char* kLogSums = "log sums";
-// From here on keeping a number instead of V multiplications and additions pays.
-constexpr std::int64_t kManyClasses = 1024;
+// Where steps keep the cotangent behind the output layer, a product with all classes less for as
+// many numbers as enter the layer: from so many classes on, and not beyond a small part of the
+// weights, which steps keep anyway.
+constexpr std::int64_t kManyClasses = 1024, kSmallPart = 16;
 constexpr double kMasked = -1e30;  // a score whose exponential is 0 beside any other
 
 // Order of the tensors in theta; the last one is the network's own.
@@ -334,7 +336,8 @@ Id Transformer::of_tokens(Builder& b, std::span<const Id> theta, std::span<const
   const Shape shape = b.shape(h);
   const std::int64_t tokens = shape[0] * shape[1];
   const Ids head{theta[last]};
-  const Id entering = config_.vocab >= kManyClasses ? b.named_cotangent(h, kOutputCotangent) : h;
+  const bool named = config_.vocab >= kManyClasses && kSmallPart * num_elements(shape) <= size();
+  const Id entering = named ? b.named_cotangent(h, kOutputCotangent) : h;
   const Ids rows{b.reshape(entering, {tokens, shape[2]}),
                  b.reshape(window(b, fields[0], 1), {tokens})};
   return by_rows(b, "head", head, rows, cross_entropy_rows(gradient_.blocks, tokens, config_.vocab),

@@ -113,7 +113,7 @@ Ids pullback(Context& context, Builder& builder, std::span<const Id> ys, std::sp
 GraphPtr gradient_graph(Context& context, const Graph& loss, const Mask& wanted, bool with_value);
 
 // The same with further outputs: the values called by `names`, those of the names given that call
-// one value only.
+// one value only (a nested gradient may hold a name twice, its tangent having it too).
 struct NamedGradient {
   GraphPtr graph;
   std::vector<std::string> names;

@@ -109,6 +109,7 @@ JointBody::JointBody(Context& context, const Graph& body, const Mask& active,
     KeptGradient kept;
     if (is_mixed_grad(node)) {
       for (std::size_t i = 0; i < node.in.size(); ++i) {
+        // A second-order pass that computes all but named values again has the rest's gradients.
         const bool active_rest = names.empty() && varied.get(index(node.in[i]), 0);
         kept.wanted.push_back(i < index(node.attrs.region->num_carry) || active_rest);
       }

@@ -25,9 +25,9 @@ struct JointBody {
   std::size_t forward_nodes = 0;
 
   explicit JointBody(const Graph& body);
-  // With what gradients in mixed mode compute on the way, there to be kept too: all of it, and
-  // their second-order pass is then of tangents only; or what is called by one of `names`.
-  // `active`: per input of the body.
+  // With what gradients in mixed mode compute on the way, there to be kept too: all of it (no
+  // names), and their second-order pass is then of tangents only; or what is called by one of
+  // `names`. `active`: per input of the body.
   JointBody(Context& context, const Graph& body, const Mask& active,
             const std::vector<std::string>& names);
 

@@ -60,9 +60,12 @@ Mask without_sums(const Region& region, Mask mask) {
 // too.
 JointBody joint_body(Context& context, const Region& region, const Mask& active) {
   const Policy& policy = region.policy;
-  if (policy.keep == Policy::Keep::carries || count_ops(*region.body, op::k_grad) == 0)
+  const bool by_name = policy.keep == Policy::Keep::names;
+  if (policy.keep == Policy::Keep::carries || (by_name && policy.names.empty()) ||
+      count_ops(*region.body, op::k_grad) == 0)
     return JointBody(*region.body);
-  return JointBody(context, *region.body, active, policy.names);
+  return JointBody(context, *region.body, active,
+                   by_name ? policy.names : std::vector<std::string>());
 }
 
 BackwardLoop make_backward_scan(Context& context, const RegionPtr& region, const Mask& given_active,

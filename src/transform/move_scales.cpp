@@ -30,7 +30,8 @@ struct Scaled {
 // What moves in one body.
 class Scales {
  public:
-  explicit Scales(const Graph& graph) : graph_(graph), readers_(graph.values.size()) {
+  explicit Scales(const Graph& graph)
+      : graph_(graph), readers_(graph.values.size()), accumulated_(graph.values.size(), false) {
     for (const Node& node : graph.nodes) {
       for (const Id id : node.in) readers_[index(id)].push_back(&node);
     }
@@ -39,13 +40,14 @@ class Scales {
 
   // The factor of a product without the scale that leaves it, which is 1 where it stays.
   Scaled factor(Id id) const {
-    const Scaled scaled = unscaled(id);
-    const bool moves = scaled.has_scale() && is_stored(scaled.base) &&
-                       std::ranges::all_of(readers_[index(id)], [&](const Node* reader) {
-                         return reader != nullptr && reader->op == &op::k_dot &&
-                                is_smaller(reader->in[reader->in[0] == id ? 1 : 0], id);
-                       });
-    return moves ? scaled : Scaled{.base = id, .is_alone = false};
+    const Scaled scaled = unscaled(id), stays{.base = id, .is_alone = false};
+    if (!scaled.has_scale() || !is_stored(scaled.base)) return stays;
+    std::int64_t others = 0;  // elements that are multiplied instead
+    for (const Node* reader : readers_[index(id)]) {
+      if (reader == nullptr || reader->op != &op::k_dot) return stays;
+      others += elements(reader->in[reader->in[0] == id ? 1 : 0]);
+    }
+    return kSmaller * others <= elements(id) ? scaled : stays;
   }
 
   // The term of a sum as a product and its scale, negative where it is subtracted; base kNone where
@@ -57,12 +59,16 @@ class Scales {
     Scaled scaled = unscaled(sum.in[i]);
     if (subtracted) scaled.constant = -scaled.constant;
     const Node* product = graph_.producer(scaled.base);
-    const bool moves =
-        product != nullptr && product->op == &op::k_dot && scaled.is_alone && scaled.has_scale() &&
-        is_stored(sum.in[1 - i]) &&
-        std::ranges::any_of(product->in, [&](Id id) { return is_smaller(id, scaled.base); });
+    const bool moves = product != nullptr && product->op == &op::k_dot && scaled.is_alone &&
+                       scaled.has_scale() && is_stored(sum.in[1 - i]) &&
+                       std::ranges::any_of(product->in, [&](Id id) {
+                         return kSmaller * elements(id) <= elements(scaled.base);
+                       });
     return moves ? scaled : stays;
   }
+
+  // A product is now accumulated onto the sum's other term.
+  void set_accumulated(Id sum) { accumulated_[index(sum)] = true; }
 
  private:
   Scaled unscaled(Id id) const {
@@ -98,24 +104,24 @@ class Scales {
     return true;
   }
 
-  bool is_smaller(Id small, Id large) const {
-    return kSmaller * graph_.type(small).elements() <= graph_.type(large).elements();
-  }
+  std::int64_t elements(Id id) const { return graph_.type(id).elements(); }
 
   // Whether a value is in memory, whoever reads it: not a link of an elementwise chain.
   bool is_stored(Id id) const {
     const Node* node = graph_.producer(id);
-    return node == nullptr || node->attrs.region || node->op == &op::k_dot;
+    return node == nullptr || node->attrs.region || node->op == &op::k_dot ||
+           accumulated_[index(id)];
   }
 
   const Graph& graph_;
   std::vector<std::vector<const Node*>> readers_;  // null: the body's outputs
+  std::vector<bool> accumulated_;
 };
 
 class MoveScales {
  public:
   GraphPtr run(const Graph& graph) {
-    const Scales scales(graph);
+    Scales scales(graph);
     Builder b;
     Ids map(graph.values.size(), kNone);
     const auto mapped = [&](const Ids& ids) {
@@ -157,6 +163,7 @@ class MoveScales {
             if (term.base == kNone) continue;
             const Id product = multiply(*graph.producer(term.base), term);
             out[0] = b.add(map[index(node.in[1 - i])], product);
+            scales.set_accumulated(node.out[0]);
           }
         }
         if (out[0] == kNone) out[0] = b.emit(*node.op, mapped(node.in), node.attrs);

@@ -11,7 +11,8 @@
 
 namespace mixflow {
 
-// Before merge_dots. In exact arithmetic the same.
+// Before merge_dots. In exact arithmetic the same; in floats the number meets the range of another
+// factor.
 GraphPtr move_scales(const Graph& graph);
 
 }  // namespace mixflow

@@ -66,6 +66,10 @@ BackwardGrad make_grad(Context& context, const RegionPtr& region, const Mask& ac
   if (!result.second_order) std::fill_n(wanted.begin(), at_hand, false);
   if (!any(wanted) || !(result.second_order || bars[0])) return {};
 
+  // What is called by a name there is the same value only if no theta is missing here.
+  if (std::find(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(thetas), false) !=
+      wanted.begin() + static_cast<std::ptrdiff_t>(thetas))
+    names = {};
   const auto [gradient, found] = named_gradient(context, loss, wanted, false, names);
   for (const std::string& name : found)
     result.named.push_back(index(std::ranges::find(names, name) - names.begin()));

@@ -89,6 +89,27 @@ TEST_CASE("steps that keep what their gradients computed have fewer products tha
   CHECK(flop("{policy: {gradients: inputs, second_order: inputs, reuse: -1}}") > kept);
 }
 
+TEST_CASE("steps keep the cotangent behind an output layer of many classes, if it is small") {
+  // d 4 and 6 tokens in an inner batch; two steps, two tasks.
+  const auto saved = [](const Settings& settings) {
+    Settings all = kNoBlocks;
+    all.insert(all.end(), settings.begin(), settings.end());
+    const Built built(with("{kind: init}", all));
+    return built.experiment.model_flop - planned_work(built).flop;
+  };
+  const std::int64_t product = 2 * 6 * 4 * 1024, in_all = 2 * 2 * product;
+  CHECK(saved({"model.vocab=1024"}) == in_all);
+  CHECK(saved({"model.vocab=1023"}) == 0);
+  // 8,500 weights, and 600 numbers enter the layer: more than a sixteenth.
+  CHECK(saved({"model.vocab=1024", "data.batch=50"}) == 0);
+  CHECK(saved({"model.vocab=1024", "gradient.remat={block: false, save_inner_grads: false}"}) <= 0);
+  const CheckReport report = check(transformer_config({"model.vocab=1024"}));
+  for (const CheckLine& line : report.lines) {
+    CAPTURE(line.what);
+    CHECK(line.error <= line.tolerance);
+  }
+}
+
 TEST_CASE("one step with learned rates has no second-order pass, in any mode and remat choice" *
           doctest::skip(!kThorough)) {
   for (Settings settings : remat_choices()) {

@@ -186,6 +186,8 @@ TEST_CASE("A cotangent may have a name") {
   REQUIRE(count_ops(*result.graph, op::k_named) == 1);
   const auto named = std::ranges::find(result.graph->nodes, &op::k_named, &Node::op);
   CHECK(named->attrs.name == "bar");
+  // Forward over reverse: the tangent of the cotangent has the name too.
+  CHECK(count_ops(*jvp(*result.graph, {true, true}).graph, op::k_named) == 2);
   check_derivatives(*graph);
 }
 

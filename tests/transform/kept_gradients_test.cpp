@@ -58,6 +58,48 @@ TEST_CASE("Random steps with gradients in them have the derivatives of reverse m
   CHECK(grads > (kThorough ? 500 : 120));
 }
 
+// Steps y += l (+ a function of dl/dw), l = sum exp(w^2) sum sin(e^2): both squares' cotangents
+// have one name.
+GraphPtr twice_named(Keep keep, std::int64_t rest, bool reads_gradient) {
+  const Type theta_type = f64({2}), rest_type = f64({rest});
+  Builder loss;
+  const Id theta = loss.input(theta_type), rho = loss.input(rest_type);
+  const Id a = loss.named_cotangent(loss.square(theta), "c");
+  const Id c = loss.named_cotangent(loss.square(rho), "c");
+  const GraphPtr l = loss.finish({loss.mul(loss.sum_all(loss.exp(a)), loss.sum_all(loss.sin(c)))});
+  Builder step;
+  const Id w = step.input(theta_type), e = step.input(rest_type), y = step.input(f64({}));
+  const Builder::Grad grad = step.grad(l, Ids{w}, Ids{e}, GradMode::mixed);
+  Id next = step.add(y, grad.loss);
+  if (reads_gradient) next = step.add(next, step.sum_all(step.sin(grad.grads[0])));
+  const GraphPtr body = step.finish({next});
+  Builder b;
+  const Ids consts{b.input(theta_type), b.input(rest_type)}, carry{b.input(f64({}))};
+  return b.finish(b.scan(body, consts, carry, {}, 2, false, {keep, {"c"}}).carry);
+}
+
+TEST_CASE(
+    "A name that calls another value in the gradient by other inputs is not mistaken for it") {
+  for (const std::int64_t rest : {2, 3}) {
+    for (const bool reads_gradient : {false, true}) {
+      for (const bool theta_is_active : {false, true}) {
+        CAPTURE(rest);
+        CAPTURE(reads_gradient);
+        CAPTURE(theta_is_active);
+        const Mask active{theta_is_active, true, true};
+        const auto pulled = [&](const GraphPtr& graph) {
+          Rng rng(5, Purpose::check);
+          return pull(*graph, active, {true}, draw_inputs(*graph, rng), {{1.0}});
+        };
+        const Tensors expected =
+            pulled(lower_grad(*twice_named(Keep::carries, rest, reads_gradient)));
+        for (const Keep keep : {Keep::names, Keep::dots})
+          CHECK(distance(pulled(twice_named(keep, rest, reads_gradient)), expected) < 1e-12);
+      }
+    }
+  }
+}
+
 TEST_CASE("A loss that holds a gradient may stand beside its own gradient") {
   // L(w, c) = sum exp(c (w - 0.1 dM/dw)), M(w, c) = sum sin(w^2 c): dM/dw is a node of the step and
   // of what the step keeps of dL/dw.

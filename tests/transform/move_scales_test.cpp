@@ -9,6 +9,7 @@
 #include "ops/builder.h"
 #include "ops/op_list.h"
 #include "transform/check_derivatives.h"
+#include "transform/merge_dots.h"
 #include "transform/rebuild.h"
 #include "transform/transform.h"
 
@@ -38,7 +39,7 @@ std::int64_t elementwise_elements(const Graph& graph) {
   return sum;
 }
 
-constexpr std::int64_t kRows = 3, kIn = 8, kOut = 6;
+constexpr std::int64_t kRows = 2, kIn = 12, kOut = 10;
 const Type kX = f64({kRows, kIn}), kY = f64({kRows, kOut}), kW = f64({kIn, kOut});
 
 TEST_CASE("a scaled matrix leaves its number to the smaller factor, on either side") {
@@ -94,6 +95,20 @@ TEST_CASE("numbers of a factor and of the product meet on the smaller factor") {
   CHECK(elementwise_elements(*graph) == 2 * 12 + 24);  // x twice, and the sum
 }
 
+TEST_CASE("several steps are sums of products on top of each other, which become one") {
+  Builder b;
+  Id w = b.input(kW);
+  for (int i = 0; i < 3; ++i) {
+    const Id x = b.input(kX), y = b.input(kY);
+    w = b.sub(w, b.mul(b.dot(x, y, true), 0.1));
+  }
+  const GraphPtr graph = moved(b.finish({w}));
+  CHECK(elementwise_elements(*graph) == 3 * (kRows * kOut + kIn * kOut));
+  const GraphPtr merged = merge_dots(*graph);
+  CHECK(count_ops(*merged, op::k_dot_sum) == 1);
+  CHECK(elementwise_elements(*merged) == 3 * kRows * kOut);
+}
+
 TEST_CASE("what would not spare a walk over memory stays") {
   const auto with = [](auto&& make) {
     Builder b;
@@ -113,7 +128,16 @@ TEST_CASE("what would not spare a walk over memory stays") {
   with([](Builder& b, Id x, Id, Id w) { return Ids{b.dot(x, b.mul(b.exp(w), 0.1))}; });
   // A number for each column.
   with([](Builder& b, Id x, Id, Id w) { return Ids{b.dot(x, b.mul(w, b.input(f64({kOut}))))}; });
-  // Both factors as large.
+  // As much to multiply in all factors together.
+  with([](Builder& b, Id x, Id, Id w) {
+    const Id scaled = b.mul(w, 0.1);
+    return Ids{b.dot(x, scaled), b.dot(b.input(kX), scaled), b.dot(b.input(kX), scaled)};
+  });
+  // Both factors as large, or one value.
+  with([](Builder& b, Id, Id, Id) {
+    const Id scaled = b.mul(b.input(f64({4, 4})), 0.1);
+    return Ids{b.dot(scaled, scaled)};
+  });
   with([](Builder& b, Id, Id, Id w) { return Ids{b.dot(w, b.mul(b.input(kW), 0.1), true)}; });
   // A gradient that something else reads, or that is only stored.
   with([](Builder& b, Id x, Id y, Id w) {
