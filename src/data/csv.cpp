@@ -140,7 +140,7 @@ bool is_header(const Row& row, const std::string& header_cell) {
 
 CsvTable parse_csv(std::string_view text, const std::string& name, const std::string& header_cell) {
   CsvTable table;
-  table.numbers = {.name = name, .dtype = "number", .shape = {0, 0}, .values = {}};
+  std::vector<double> values;
   RowReader reader(text, name);
   Row row;
   std::size_t columns = 0, first_line = 0;
@@ -159,11 +159,11 @@ CsvTable parse_csv(std::string_view text, const std::string& name, const std::st
                       " cells, expected " + std::to_string(columns) + " as in line " +
                       std::to_string(first_line));
     }
-    for (const Cell& cell : row.cells) table.numbers.values.push_back(number_in(cell, row, name));
+    for (const Cell& cell : row.cells) values.push_back(number_in(cell, row, name));
     ++rows;
   }
   if (rows == 0) throw UserError(name + ": holds no rows of numbers");
-  table.numbers.shape = {rows, static_cast<std::int64_t>(columns)};
+  table.numbers = number_array(name, {rows, static_cast<std::int64_t>(columns)}, std::move(values));
   return table;
 }
 

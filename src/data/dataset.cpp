@@ -38,13 +38,13 @@ Dataset split_csv(const std::string& path, const std::string& target) {
   const auto column = found - table.header.begin();
   const std::int64_t rows = table.numbers.shape[0], width = table.numbers.shape[1];
   if (width < 2) throw UserError(path + ": holds the target alone, expected further columns for x");
-  Dataset data{{.name = path, .dtype = "number", .shape = {rows, width - 1}, .values = {}},
-               {.name = path + ":" + target, .dtype = "number", .shape = {rows, 1}, .values = {}}};
-  for (std::int64_t i = 0; i < rows * width; ++i) {
-    (i % width == column ? data.y : data.x)
-        .values.push_back(table.numbers.values[static_cast<std::size_t>(i)]);
+  std::vector<double> x, y;
+  std::int64_t i = 0;
+  for (const double value : values_of(table.numbers)) {
+    (i++ % width == column ? y : x).push_back(value);
   }
-  return data;
+  return {number_array(path, {rows, width - 1}, std::move(x)),
+          number_array(path + ":" + target, {rows, 1}, std::move(y))};
 }
 
 }  // namespace
@@ -72,14 +72,12 @@ Dataset read_dataset(const DatasetFiles& files, const Config& config) {
     throw UserError(y.name + ": found " + y.type() +
                     ", expected [examples] or [examples, outputs]");
   }
-  if (x.values.empty()) throw UserError(x.name + ": found " + x.type() + ": no numbers");
+  if (x.elements() == 0) throw UserError(x.name + ": found " + x.type() + ": no numbers");
   if (x.rows() != y.rows()) {
     throw UserError(x.name + " and " + y.name + " differ in length: " + x.type() + " and " +
                     y.type() + "; expected one target per example");
   }
-  if (y.values.empty()) throw UserError(y.name + ": found " + y.type() + ": no numbers");
-  check_finite(x);
-  check_finite(y);
+  if (y.elements() == 0) throw UserError(y.name + ": found " + y.type() + ": no numbers");
   x.shape = {x.rows(), x.width()};
   y.shape = {y.rows(), y.width()};
   return data;
@@ -90,15 +88,19 @@ Labels read_labels(const Array& y) {
     throw UserError(y.name + ": found " + y.type() +
                     ", expected one class label per example: [examples]");
   }
+  check_finite(y);
   Labels labels;
-  for (std::size_t row = 0; row < y.values.size(); ++row) {
-    const double value = y.values[row];
-    if (value < 0 || value != std::floor(value) || value >= kMaxClasses) {
-      throw UserError(y.name + ": row " + std::to_string(row) + " (from 0) has label " +
-                      short_number(value) + "; expected whole numbers 0 .. classes-1");
+  labels.of_row.reserve(static_cast<std::size_t>(y.rows()));
+  for_each_block(y, [&](std::int64_t, std::int64_t, std::span<const double> values) {
+    for (const double value : values) {
+      if (value < 0 || value != std::floor(value) || value >= kMaxClasses) {
+        throw UserError(y.name + ": row " + std::to_string(labels.of_row.size()) +
+                        " (from 0) has label " + short_number(value) +
+                        "; expected whole numbers 0 .. classes-1");
+      }
+      labels.of_row.push_back(static_cast<std::int32_t>(value));
     }
-    labels.of_row.push_back(static_cast<std::int32_t>(value));
-  }
+  });
   labels.classes = 1 + *std::max_element(labels.of_row.begin(), labels.of_row.end());
   std::vector<bool> used(static_cast<std::size_t>(labels.classes));
   for (std::int32_t label : labels.of_row) used[static_cast<std::size_t>(label)] = true;
@@ -114,39 +116,97 @@ Labels read_labels(const Array& y) {
   return labels;
 }
 
-Rows::Rows(Array array, Precision precision) : width_(array.width()) {
-  if (precision == Precision::f64) {
-    f64_ = std::move(array.values);
+namespace {
+
+constexpr std::int64_t kChunk = 256;  // numbers that are converted together, on the stack
+
+[[noreturn]] void fail_too_large(const Array& array, std::int64_t row, double value) {
+  throw UserError(array.name + ": row " + std::to_string(row) + " (from 0) holds " +
+                  short_number(value) +
+                  ", too large for precision f32; scale the data or use precision: f64");
+}
+
+// Throws where a scaled number is beyond float32. The extremes of the columns tell whether to look.
+void check_fits_f32(const Array& array, TableStatistics& statistics) {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  const std::int64_t width = array.width();
+  const auto beyond = [](double v) { return std::abs(v) > kLargest; };
+  for (std::vector<double>* extremes : {&statistics.low, &statistics.high}) {
+    statistics.scaling.apply(0, std::ssize(*extremes), extremes->data());
+  }
+  if (std::ranges::none_of(statistics.low, beyond) && std::ranges::none_of(statistics.high, beyond))
     return;
-  }
-  const auto large = std::find_if(array.values.begin(), array.values.end(), [](double v) {
-    return std::abs(v) > std::numeric_limits<float>::max();
+  std::vector<double> scaled(static_cast<std::size_t>(width));
+  for_each_block(array, [&](std::int64_t first, std::int64_t rows, std::span<const double> values) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      std::copy_n(values.begin() + row * width, width, scaled.begin());
+      statistics.scaling.apply(0, width, scaled.data());
+      const auto large = std::ranges::find_if(scaled, beyond);
+      if (large != scaled.end()) fail_too_large(array, first + row, *large);
+    }
   });
-  if (large != array.values.end()) {
-    throw UserError(array.name + ": row " +
-                    std::to_string((large - array.values.begin()) / width_) + " (from 0) holds " +
-                    short_number(*large) +
-                    ", too large for precision f32; scale the data or use precision: f64");
+}
+
+// What each byte becomes, for types of one byte: scaling them is one look-up per number.
+std::vector<float> table_of_bytes(const Array& array, const Scaling& scaling) {
+  if (array.element->bytes != 1 || !scaling.mean.empty()) return {};
+  std::vector<float> table(256);
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    const auto byte = static_cast<std::byte>(i);
+    double value = 0;
+    array.element->to_f64(&byte, 1, &value);
+    scaling.apply(0, 1, &value);
+    table[i] = static_cast<float>(value);
   }
-  f32_.assign(array.values.begin(), array.values.end());
+  return table;
+}
+
+}  // namespace
+
+Rows::Rows(Array array, TableStatistics statistics, Precision precision)
+    : array_(std::move(array)), width_(array_.width()), single_(precision != Precision::f64) {
+  if (single_) check_fits_f32(array_, statistics);
+  scaling_ = std::move(statistics.scaling);
+  by_byte_ = table_of_bytes(array_, scaling_);
+}
+
+template <class To>
+void Rows::copy_scaled(std::int64_t first, To* out) const {
+  double values[kChunk];
+  for (std::int64_t column = 0; column < width_; column += kChunk) {
+    const std::int64_t count = std::min(kChunk, width_ - column);
+    array_.read(first + column, count, values);
+    scaling_.apply(column, count, values);
+    for (std::int64_t i = 0; i < count; ++i) {
+      out[column + i] =
+          single_ ? static_cast<To>(static_cast<float>(values[i])) : static_cast<To>(values[i]);
+    }
+  }
 }
 
 void Rows::copy(std::int64_t row, Precision precision, std::byte* out,
                 std::int64_t position) const {
-  const auto width = static_cast<std::size_t>(width_);
-  const auto begin = static_cast<std::size_t>(row) * width;
-  const auto write = [&](const auto& values, auto* to) {
-    std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(begin), width,
-                to + static_cast<std::size_t>(position) * width);
-  };
-  const bool held_as_f64 = f32_.empty();
-  if (precision != Precision::f64) {
-    auto* to = reinterpret_cast<float*>(out);
-    held_as_f64 ? write(f64_, to) : write(f32_, to);
-  } else {
-    auto* to = reinterpret_cast<double*>(out);
-    held_as_f64 ? write(f64_, to) : write(f32_, to);
+  const std::int64_t first = row * width_, to = position * width_;
+  if (precision == Precision::f64) {
+    copy_scaled(first, reinterpret_cast<double*>(out) + to);
+    return;
   }
+  float* floats = reinterpret_cast<float*>(out) + to;
+  if (!by_byte_.empty()) {
+    const std::byte* from = array_.at(first);
+    for (std::int64_t i = 0; i < width_; ++i)
+      floats[i] = by_byte_[std::to_integer<std::size_t>(from[i])];
+  } else if (scaling_.none()) {
+    array_.read(first, width_, floats);
+  } else {
+    copy_scaled(first, floats);
+  }
+}
+
+void Rows::release(std::int64_t begin_row, std::int64_t end_row) const {
+  const auto row_bytes = static_cast<std::size_t>(width_) * array_.element->bytes;
+  array_.bytes.release(static_cast<std::size_t>(begin_row) * row_bytes,
+                       static_cast<std::size_t>(end_row - begin_row) * row_bytes);
 }
 
 Field label_field(Loss loss) {
@@ -166,55 +226,6 @@ void write_label(Loss loss, Precision precision, std::int32_t label, std::byte* 
     reinterpret_cast<float*>(out)[position] = static_cast<float>(label);
   } else {
     reinterpret_cast<double*>(out)[position] = label;
-  }
-}
-
-namespace {
-
-void standardize(Array& x, const std::vector<std::int64_t>& training) {
-  const auto width = static_cast<std::size_t>(x.width());
-  const auto count = static_cast<double>(training.size());
-  std::vector<double> mean(width, 0.0), square(width, 0.0);
-  const auto row = [&](std::int64_t i) {
-    return x.values.data() + static_cast<std::size_t>(i) * width;
-  };
-  for (std::int64_t i : training) {
-    for (std::size_t c = 0; c < width; ++c) mean[c] += row(i)[c] / count;
-  }
-  for (std::int64_t i : training) {
-    for (std::size_t c = 0; c < width; ++c)
-      square[c] += (row(i)[c] - mean[c]) * (row(i)[c] - mean[c]) / count;
-  }
-  for (std::size_t c = 0; c < width; ++c) {
-    const double first = row(training[0])[c];
-    // Tested on the values: rounding leaves a constant column a deviation of about 1e-17, not 0.
-    const bool constant = std::all_of(training.begin(), training.end(),
-                                      [&](std::int64_t i) { return row(i)[c] == first; });
-    const double scale = constant ? 1.0 : 1.0 / std::sqrt(square[c]);
-    if (constant) mean[c] = first;
-    for (std::int64_t i = 0; i < x.rows(); ++i) row(i)[c] = (row(i)[c] - mean[c]) * scale;
-  }
-}
-
-}  // namespace
-
-void normalize(Array& x, const std::string& kind, const std::vector<std::int64_t>& training) {
-  if (kind == "standard") {
-    standardize(x, training);
-  } else if (kind == "unit") {
-    double largest = 0;
-    const auto width = x.width();
-    for (std::int64_t i : training) {
-      for (std::int64_t c = i * width; c < (i + 1) * width; ++c) {
-        largest = std::max(largest, std::abs(x.values[static_cast<std::size_t>(c)]));
-      }
-    }
-    if (largest > 0) {
-      for (double& value : x.values) value /= largest;
-    }
-  } else {
-    MIXFLOW_CHECK(kind == "none",
-                  "the loader lets only known values of data.normalize pass: " + kind);
   }
 }
 

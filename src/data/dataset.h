@@ -1,4 +1,4 @@
-// A data set in memory: numbers x per example, and one target each, checked against the loss that
+// A data set: numbers x per example, and one target each, checked against the loss that
 // will read them.
 #pragma once
 
@@ -6,6 +6,7 @@
 #include <string>
 
 #include "data/array.h"
+#include "data/scaling.h"
 #include "data/source.h"
 
 namespace mixflow {
@@ -16,7 +17,8 @@ struct DatasetFiles {
   std::string target_column;  // of the .csv in x
 };
 
-// x [N, features] (higher ranks are flattened) and y [N, outputs], all finite, N >= 1 in both.
+// x [N, features] (higher ranks are flattened) and y [N, outputs], N >= 1 in both. Whether all are
+// finite is found by whoever reads them first (scaling.h, read_labels).
 struct Dataset {
   Array x;
   Array y;
@@ -37,22 +39,30 @@ struct Labels {
 // class that no row has, or the only class.
 Labels read_labels(const Array& y);
 
-// Numbers that rows are copied from into a batch. Held once, in the precision that the experiment
-// runs in; a batch of the other precision (a check in f64 of an f32 run) gets them converted.
+// Numbers that rows are copied from into a batch: the file's own, which are converted and scaled as
+// they are copied. With precision f32 they are numbers of float32 to a batch of f64 too (a check in
+// f64 of an f32 run).
 class Rows {
  public:
   Rows() = default;
-  // Throws UserError if `precision` is f32 and a number is too large for it.
-  Rows(Array array, Precision precision);
+  // Throws UserError if `precision` is f32 and a scaled number is too large for it.
+  Rows(Array array, TableStatistics statistics, Precision precision);
 
   std::int64_t width() const { return width_; }
-  // Writes row `row` as the `position`-th of the batch at `out`.
+  // Writes row `row` as the `position`-th of the batch at `out`. Allocates nothing.
   void copy(std::int64_t row, Precision precision, std::byte* out, std::int64_t position) const;
+  // Lets go of the file's pages that hold these rows alone, until they are copied again.
+  void release(std::int64_t begin_row, std::int64_t end_row) const;
 
  private:
-  std::vector<float> f32_;  // one of the two is empty
-  std::vector<double> f64_;
+  template <class To>
+  void copy_scaled(std::int64_t first, To* out) const;
+
+  Array array_;
+  Scaling scaling_;
   std::int64_t width_ = 0;
+  bool single_ = false;         // numbers are rounded to float32
+  std::vector<float> by_byte_;  // of types of one byte: what each becomes
 };
 
 // The field y of a batch of class labels: i32 [B] for cross_entropy, numbers 0 and 1 [B,1] for bce.
@@ -62,10 +72,5 @@ std::int64_t label_width(Loss loss, int classes);
 // Writes one label as the `position`-th of the batch at `out`.
 void write_label(Loss loss, Precision precision, std::int32_t label, std::byte* out,
                  std::int64_t position);
-
-// Scales x by statistics of the rows `training` alone. kind: "none"; "standard": each column to
-// mean 0 and deviation 1 (a constant column to 0); "unit": everything divided by the largest
-// magnitude.
-void normalize(Array& x, const std::string& kind, const std::vector<std::int64_t>& training);
 
 }  // namespace mixflow

@@ -82,8 +82,8 @@ class Episodes final : public TaskSource {
       const auto& rows = rows_of_class_[static_cast<std::size_t>(c)];
       training.insert(training.end(), rows.begin(), rows.end());
     }
-    normalize(set.x, data.normalize, training);
-    x_ = Rows(std::move(set.x), config.precision);
+    TableStatistics statistics = statistics_of(set.x, data.normalize, training);
+    x_ = Rows(std::move(set.x), std::move(statistics), config.precision);
   }
 
   std::vector<Field> fields() const override {

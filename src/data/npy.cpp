@@ -2,21 +2,20 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <charconv>
 #include <cstring>
+#include <optional>
 #include <string_view>
 
 #include "util/error.h"
+#include "util/text.h"
 
 namespace mixflow {
 
-static_assert(std::endian::native == std::endian::little, "numbers are copied as they are");
-
 namespace {
 
-// The header's text: a Python literal such as {'descr': '<f4', 'fortran_order': False, 'shape': (3,
-// 4), }
+// The header's text, a Python literal such as
+//   {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
 class HeaderParser {
  public:
   HeaderParser(std::string_view text, const std::string& name) : text_(text), name_(name) {}
@@ -109,58 +108,122 @@ class HeaderParser {
   std::size_t at_ = 0;
 };
 
-template <class T>
-void convert(const std::byte* from, std::vector<double>& to) {
-  for (std::size_t i = 0; i < to.size(); ++i) {
-    T value;
-    std::memcpy(&value, from + i * sizeof(T), sizeof(T));
-    to[i] = static_cast<double>(value);
+// What numpy.save writes that is no type of numbers, by its letter, and what to do about it.
+struct Refused {
+  std::string_view letters, what, remedy;
+};
+constexpr std::array kRefused = {
+    Refused{"O", "an array of Python objects (dtype object)", ".astype(\"float32\")"},
+    Refused{"USa", "an array of texts", ".astype(\"float32\"); only labels may be texts"},
+    Refused{"Mm", "an array of dates or times", ".astype(\"int64\").astype(\"float64\")"},
+    Refused{"c", "an array of complex numbers", "numpy.stack([a.real, a.imag], -1)"},
+    Refused{"fg", "an array of long doubles", ".astype(\"float64\")"},
+};
+
+[[noreturn]] void fail_type(const std::string& descr, const std::string& name) {
+  const std::size_t at = descr.find_first_not_of("<>|=");
+  const char letter = at == std::string::npos ? '\0' : descr[at];
+  for (const Refused& refused : kRefused) {
+    if (refused.letters.find(letter) == std::string_view::npos) continue;
+    throw UserError(name + ": " + std::string(refused.what) +
+                    ", expected plain numbers; save it again with " + std::string(refused.remedy));
+  }
+  throw UserError(name + ": dtype '" + descr +
+                  "' is not supported, expected integers of 8 to 64 bits, bool, float16, bfloat16, "
+                  "float32 or float64; save it again with .astype(\"float32\")");
+}
+
+// Characters per text of NumPy's fixed-width texts, "<U3" or "|S3".
+struct TextForm {
+  bool wide = false;  // UCS-4
+  bool swapped = false;
+  std::size_t characters = 0;
+  std::size_t bytes() const { return characters * (wide ? 4 : 1); }
+};
+
+std::optional<TextForm> text_form(std::string_view descr) {
+  TextForm form{.swapped = descr.starts_with('>')};
+  if (!descr.empty() && std::string_view("<>|=").find(descr[0]) != std::string_view::npos) {
+    descr.remove_prefix(1);
+  }
+  if (descr.empty() || (descr[0] != 'U' && descr[0] != 'S' && descr[0] != 'a')) return {};
+  form.wide = descr[0] == 'U';
+  const char* end = descr.data() + descr.size();
+  const auto [stop, error] = std::from_chars(descr.data() + 1, end, form.characters);
+  constexpr std::size_t kMost = 1 << 20;
+  if (error != std::errc{} || stop != end || form.characters == 0 || form.characters > kMost) {
+    return {};
+  }
+  return form;
+}
+
+void append_utf8(std::string& text, std::uint32_t c) {
+  const auto put = [&](std::uint32_t byte) { text += static_cast<char>(byte); };
+  if (c < 0x80) {
+    put(c);
+  } else if (c < 0x800) {
+    put(0xC0 | c >> 6U);
+    put(0x80 | (c & 0x3FU));
+  } else if (c < 0x10000) {
+    put(0xE0 | c >> 12U);
+    put(0x80 | (c >> 6U & 0x3FU));
+    put(0x80 | (c & 0x3FU));
+  } else {
+    put(0xF0 | (c >> 18U & 0x07U));
+    put(0x80 | (c >> 12U & 0x3FU));
+    put(0x80 | (c >> 6U & 0x3FU));
+    put(0x80 | (c & 0x3FU));
   }
 }
 
-struct Format {
-  std::string_view descr;
-  const char* dtype;
-  std::size_t bytes;
-  void (*convert)(const std::byte*, std::vector<double>&);
-};
-
-constexpr std::array kFormats = {
-    Format{"<f4", "float32", 4, convert<float>},
-    Format{"<f8", "float64", 8, convert<double>},
-    Format{"<i4", "int32", 4, convert<std::int32_t>},
-    Format{"<i8", "int64", 8, convert<std::int64_t>},
-    Format{"|u1", "uint8", 1, convert<std::uint8_t>},
-    // Read as bytes: a bool that is neither 0 nor 1 must not be undefined behaviour.
-    Format{"|b1", "bool", 1, convert<std::uint8_t>},
-};
-
-const Format& find_format(const std::string& descr, const std::string& name) {
-  for (const Format& format : kFormats) {
-    if (format.descr == descr) return format;
+// NumPy fills up with zeros.
+std::string text_at(const std::byte* from, const TextForm& form) {
+  std::string text;
+  for (std::size_t i = 0; i < form.characters; ++i) {
+    std::uint32_t c = 0;
+    if (form.wide) {
+      std::memcpy(&c, from + 4 * i, 4);
+      if (form.swapped) c = __builtin_bswap32(c);
+    } else {
+      c = std::to_integer<std::uint32_t>(from[i]);
+    }
+    if (c == 0) break;
+    form.wide ? append_utf8(text, c) : text.push_back(static_cast<char>(c));
   }
-  if (descr.starts_with("|O")) {
-    throw UserError(name +
-                    ": an array of Python objects (dtype object), expected plain numbers; save "
-                    "it again with .astype(\"float32\")");
-  }
-  throw UserError(
-      name + ": dtype '" + descr +
-      "' is not supported, expected little-endian float32, float64, int32, int64, uint8 "
-      "or bool");
+  return text;
 }
 
-// The values of an array stored with the first axis varying fastest, in row-major order.
-std::vector<double> from_fortran(const std::vector<double>& stored, const Shape& shape) {
-  std::vector<double> result(stored.size());
+Array parse_texts(const NpyParts& parts, const TextForm& form, const std::string& name) {
+  check_npy_size(parts, form.bytes(), "text", name);
+  TextColumn column;
+  for (std::size_t at = 0; at < parts.data.size(); at += form.bytes()) {
+    column.add(text_at(parts.data.data() + at, form));
+  }
+  Array array = column.finish(name);
+  array.shape = parts.shape;
+  if (parts.fortran_order && std::ranges::count_if(parts.shape, [](auto n) { return n > 1; }) > 1) {
+    throw UserError(name + ": texts in Fortran order, expected one axis");
+  }
+  return array;
+}
+
+// Whether the order of the axes shows.
+bool must_be_reordered(const NpyParts& parts) {
+  return parts.fortran_order &&
+         std::ranges::count_if(parts.shape, [](std::int64_t n) { return n > 1; }) > 1;
+}
+
+// Elements stored with the first axis varying fastest, in row-major order.
+SharedBytes from_fortran(std::span<const std::byte> stored, const Shape& shape, std::size_t bytes) {
+  std::vector<std::byte> result(stored.size());
   Shape index(shape.size(), 0);
-  Shape stride(shape.size(), 1);
+  Shape stride(shape.size(), static_cast<std::int64_t>(bytes));
   for (std::size_t axis = 1; axis < shape.size(); ++axis) {
     stride[axis] = stride[axis - 1] * shape[axis - 1];
   }
   std::int64_t from = 0;
-  for (double& value : result) {
-    value = stored[static_cast<std::size_t>(from)];
+  for (std::size_t to = 0; to < result.size(); to += bytes) {
+    std::memcpy(result.data() + to, stored.data() + from, bytes);
     for (std::size_t axis = shape.size(); axis-- > 0;) {
       from += stride[axis];
       if (++index[axis] < shape[axis]) break;
@@ -168,7 +231,7 @@ std::vector<double> from_fortran(const std::vector<double>& stored, const Shape&
       index[axis] = 0;
     }
   }
-  return result;
+  return SharedBytes::own(std::move(result));
 }
 
 std::size_t read_little_endian(std::span<const std::byte> bytes) {
@@ -204,34 +267,69 @@ NpyParts split_npy(std::span<const std::byte> file, const std::string& name) {
   return parts;
 }
 
-void check_npy_size(const NpyParts& parts, std::size_t item_bytes, const std::string& dtype,
-                    const std::string& name) {
-  const std::string type = dtype + to_string(parts.shape);
+namespace {
+
+// What elements of a shape take; UserError where that is beyond any file.
+std::int64_t shape_bytes(const Shape& shape, std::size_t item_bytes, const std::string& dtype,
+                         const std::string& name) {
   // Extents of zero count as one in `limit`: no product of some of the extents may overflow either.
   auto limit = static_cast<std::int64_t>(item_bytes);
-  std::int64_t expected = limit;
-  for (std::int64_t extent : parts.shape) {
+  std::int64_t bytes = limit;
+  for (std::int64_t extent : shape) {
     if (__builtin_mul_overflow(limit, std::max<std::int64_t>(extent, 1), &limit)) {
-      throw UserError(name + ": the .npy header gives an impossible shape " + type);
+      throw UserError(name + ": the .npy header gives an impossible shape " + dtype +
+                      to_string(shape));
     }
-    expected *= extent;
+    bytes *= extent;
   }
-  const std::size_t found = parts.data.size();
-  if (found == static_cast<std::size_t>(expected)) return;
-  throw UserError(name + ": " +
-                  (found < static_cast<std::size_t>(expected) ? "truncated" : "too long") + ": " +
-                  std::to_string(found) + " bytes of data found, " + std::to_string(expected) +
-                  " expected for " + type);
+  return bytes;
 }
 
-Array parse_npy(std::span<const std::byte> file, const std::string& name) {
-  const NpyParts parts = split_npy(file, name);
-  const Format& format = find_format(parts.descr, name);
-  check_npy_size(parts, format.bytes, format.dtype, name);
-  Array array{.name = name, .dtype = format.dtype, .shape = parts.shape, .values = {}};
-  array.values.resize(parts.data.size() / format.bytes);
-  format.convert(parts.data.data(), array.values);
-  if (parts.fortran_order) array.values = from_fortran(array.values, parts.shape);
+void check_size(const Shape& shape, std::size_t found, std::size_t item_bytes,
+                const std::string& dtype, const std::string& name) {
+  const auto expected = static_cast<std::size_t>(shape_bytes(shape, item_bytes, dtype, name));
+  if (found == expected) return;
+  throw UserError(name + ": " + (found < expected ? "truncated" : "too long") + ": " +
+                  std::to_string(found) + " bytes of data found, " + std::to_string(expected) +
+                  " expected for " + dtype + to_string(shape));
+}
+
+}  // namespace
+
+void check_npy_size(const NpyParts& parts, std::size_t item_bytes, const std::string& dtype,
+                    const std::string& name) {
+  check_size(parts.shape, parts.data.size(), item_bytes, dtype, name);
+}
+
+ArraySchema parse_npy_schema(std::span<const std::byte> begin, std::size_t file_bytes,
+                             const std::string& name, std::int64_t owned_bytes) {
+  const NpyParts parts = split_npy(begin, name);
+  const std::size_t data_bytes = file_bytes - (begin.size() - parts.data.size());
+  ArraySchema schema{.name = name, .shape = parts.shape, .owned_bytes = owned_bytes};
+  if (const std::optional<TextForm> form = text_form(parts.descr)) {
+    schema.element = &text_element();
+    check_size(parts.shape, data_bytes, form->bytes(), "text", name);
+    return schema;
+  }
+  schema.element = element_type_of(parts.descr);
+  if (schema.element == nullptr) fail_type(parts.descr, name);
+  check_size(parts.shape, data_bytes, schema.element->bytes, std::string(schema.element->name),
+             name);
+  if (must_be_reordered(parts)) schema.owned_bytes += static_cast<std::int64_t>(data_bytes);
+  return schema;
+}
+
+Array parse_npy(const SharedBytes& file, const std::string& name) {
+  const NpyParts parts = split_npy(file.span(), name);
+  if (const std::optional<TextForm> form = text_form(parts.descr)) {
+    return parse_texts(parts, *form, name);
+  }
+  Array array;
+  static_cast<ArraySchema&>(array) = parse_npy_schema(
+      file.span(), file.size(), name, file.mapped() ? 0 : static_cast<std::int64_t>(file.size()));
+  array.bytes = must_be_reordered(parts)
+                    ? from_fortran(parts.data, parts.shape, array.element->bytes)
+                    : file.part(parts.data);
   return array;
 }
 

@@ -1,5 +1,6 @@
 #include "data/tabular.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <string>
@@ -15,6 +16,14 @@ namespace mixflow {
 
 namespace {
 
+// Places in `rows` in the order of the rows that they name.
+std::vector<std::int64_t> by_file(const std::vector<std::int64_t>& rows) {
+  std::vector<std::int64_t> places(rows.size());
+  std::iota(places.begin(), places.end(), std::int64_t{0});
+  std::ranges::sort(places, {}, [&](std::int64_t i) { return rows[static_cast<std::size_t>(i)]; });
+  return places;
+}
+
 class Tabular final : public TaskSource {
  public:
   Tabular(const TabularData& data, const Config& config)
@@ -22,6 +31,9 @@ class Tabular final : public TaskSource {
     Dataset set = read_dataset({data.x, data.y, data.target_column}, config);
     split_ = split_rows(set.x.rows(), data, config);
     if (split_.test.empty()) split_.test = split_.validation;
+    train_by_file_ = by_file(split_.train);
+    validation_by_file_ = by_file(split_.validation);
+    test_by_file_ = by_file(split_.test);
     const auto train_rows = static_cast<std::int64_t>(split_.train.size());
     const auto outer_rows = static_cast<std::int64_t>(split_.validation.size());
     check_batch(origin(config, "data.batch"), data.batch, "training", train_rows);
@@ -29,11 +41,12 @@ class Tabular final : public TaskSource {
     batch_ = data.batch == 0 ? train_rows : data.batch;
     outer_batch_ = data.outer_batch == 0 ? outer_rows : data.outer_batch;
 
-    normalize(set.x, data.normalize, split_.train);
-    x_ = Rows(std::move(set.x), config.precision);
+    TableStatistics statistics = statistics_of(set.x, data.normalize, split_.train);
+    x_ = Rows(std::move(set.x), std::move(statistics), config.precision);
     if (loss_ == Loss::mse) {
       output_width_ = set.y.width();
-      y_ = Rows(std::move(set.y), config.precision);
+      statistics = statistics_of(set.y, "none", split_.train);
+      y_ = Rows(std::move(set.y), std::move(statistics), config.precision);
       return;
     }
     Labels labels = read_labels(set.y);
@@ -90,6 +103,22 @@ class Tabular final : public TaskSource {
     }
   }
 
+  // All rows of a split, each at its place in the split. They are copied in the order of the file,
+  // whose pages are read once; in an evaluation, which is rare, they are let go of again.
+  void copy_all(const std::vector<std::int64_t>& rows, const std::vector<std::int64_t>& by_file,
+                bool release, Precision precision, std::span<std::byte* const> fields,
+                std::int64_t first_position) const {
+    constexpr std::int64_t kReleaseRows = 1024;
+    std::int64_t released = 0;
+    for (std::size_t n = 0; n < by_file.size(); ++n) {
+      const std::int64_t row = rows[static_cast<std::size_t>(by_file[n])];
+      copy(row, precision, fields, first_position + by_file[n]);
+      if (!release || (row < released + kReleaseRows && n + 1 < by_file.size())) continue;
+      x_.release(released, row + 1);
+      released = row;
+    }
+  }
+
   // The first draw of a task's stream belongs to the outer batch whatever T is.
   void fill_outer(Split split, Rng& rng, Precision precision, std::span<std::byte* const> outer,
                   std::int64_t task) const {
@@ -97,9 +126,13 @@ class Tabular final : public TaskSource {
     const std::int64_t count = outer_batch(split);
     const auto available = static_cast<std::int64_t>(rows.size());
     const IndexPermutation order(available, rng);
+    if (count == available) {
+      copy_all(rows, &rows == &split_.test ? test_by_file_ : validation_by_file_,
+               split != Split::train, precision, outer, task * count);
+      return;
+    }
     for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t at = count == available ? i : order[i];
-      copy(rows[static_cast<std::size_t>(at)], precision, outer, task * count + i);
+      copy(rows[static_cast<std::size_t>(order[i])], precision, outer, task * count + i);
     }
   }
 
@@ -110,10 +143,14 @@ class Tabular final : public TaskSource {
     for (std::int64_t step = 0; step < steps;) {
       const IndexPermutation order(available, rng);  // a new epoch
       for (std::int64_t batch = 0; batch < batches_per_epoch && step < steps; ++batch, ++step) {
+        const std::int64_t first = (task * steps + step) * batch_;
+        if (batch_ == available) {
+          copy_all(split_.train, train_by_file_, false, precision, inner, first);
+          continue;
+        }
         for (std::int64_t i = 0; i < batch_; ++i) {
-          const std::int64_t at = batch_ == available ? i : order[batch * batch_ + i];
-          copy(split_.train[static_cast<std::size_t>(at)], precision, inner,
-               (task * steps + step) * batch_ + i);
+          const std::int64_t at = order[batch * batch_ + i];
+          copy(split_.train[static_cast<std::size_t>(at)], precision, inner, first + i);
         }
       }
     }
@@ -122,6 +159,7 @@ class Tabular final : public TaskSource {
   std::uint64_t seed_;
   Loss loss_;
   RowSplit split_;
+  std::vector<std::int64_t> train_by_file_, validation_by_file_, test_by_file_;
   std::int64_t batch_ = 0, outer_batch_ = 0, output_width_ = 0;
   Rows x_;
   Rows y_;                            // regression

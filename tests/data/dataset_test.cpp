@@ -35,8 +35,8 @@ TEST_CASE("a .csv may hold the target among its columns") {
   const TemporaryDirectory d;
   write_atomically(d / "t.csv", "a,price,b\n1,10,2\n3,30,4\n");
   const Dataset set = read(d / "t.csv", "", "price");
-  CHECK(set.x.values == Numbers{1, 2, 3, 4});
-  CHECK(set.y.values == Numbers{10, 30});
+  CHECK(values_of(set.x) == Numbers{1, 2, 3, 4});
+  CHECK(values_of(set.y) == Numbers{10, 30});
   CHECK(refusal(d / "t.csv", "", "cost") == d / "t.csv: no column \"cost\"; it has a, price, b");
   CHECK(refusal(d / "t.csv", "") ==
         "a.yaml: data.y: expected a file of targets, or a .csv in data.x and the name of its "
@@ -84,17 +84,13 @@ TEST_CASE("arrays that are no data set are refused with what they are") {
         d / "cube.npy: found uint8[3,1,1], expected [examples] or [examples, outputs]");
   write_atomically(d / "none.npy", npy("<f4", "(0, 4)", ""));
   CHECK(refusal(d / "none.npy", d / "y.npy") == d / "none.npy: found float32[0,4]: no numbers");
-  write_atomically(d / "bad.npy",
-                   npy("<f4", "(2, 1)", raw<float>({1, std::numeric_limits<float>::infinity()})));
-  CHECK(refusal(d / "bad.npy", d / "y.npy") ==
-        d / "bad.npy: inf at row 1, column 0 (from 0) of float32[2,1]; every value must be finite");
   write_atomically(d / "x.txt", "1");
   CHECK(refusal(d / "x.txt", d / "y.npy") ==
         d / "x.txt: expected a .npy, .npz:member or .csv file, found .txt");
 }
 
 Array labels_array(const Numbers& values) {
-  return {"y.npy", "float64", {static_cast<std::int64_t>(values.size()), 1}, values};
+  return number_array("y.npy", {static_cast<std::int64_t>(values.size()), 1}, values);
 }
 
 TEST_CASE("labels are whole numbers from 0 without gaps, of at least two classes") {
@@ -115,34 +111,69 @@ TEST_CASE("labels are whole numbers from 0 without gaps, of at least two classes
         "to occur");
   CHECK(refused({0, 0}) == "y.npy: every label is 0: expected at least two classes");
   CHECK(message_of<UserError>([&] {
-          read_labels({"y.npy", "int32", {1, 2}, {0, 1}});
-        }) == "y.npy: found int32[1,2], expected one class label per example: [examples]");
+          read_labels(number_array("y.npy", {1, 2}, {0, 1}));
+        }) == "y.npy: found number[1,2], expected one class label per example: [examples]");
+}
+
+// Rows of a table as a batch of doubles shows them.
+Numbers scaled(const Array& table, const std::string& kind,
+               const std::vector<std::int64_t>& training) {
+  const Rows rows(table, statistics_of(table, kind, training), Precision::f64);
+  std::vector<std::byte> batch(static_cast<std::size_t>(table.elements()) * 8);
+  for (std::int64_t row = 0; row < table.rows(); ++row) {
+    rows.copy(row, Precision::f64, batch.data(), row);
+  }
+  return to_numbers(batch, DType::f64);
 }
 
 TEST_CASE("standard scaling uses the training rows alone and leaves constant columns at zero") {
-  Array x{"x", "float64", {4, 2}, {1, 0.1, 3, 0.1, 5, 0.1, 100, 0.2}};
-  normalize(x, "standard", {0, 1, 2});
+  const Numbers x =
+      scaled(number_array("x", {4, 2}, {1, 0.1, 3, 0.1, 5, 0.1, 100, 0.2}), "standard", {0, 1, 2});
   const double deviation = std::sqrt(8.0 / 3);
-  CHECK(x.values[0] == doctest::Approx(-2 / deviation));
-  CHECK(x.values[4] == doctest::Approx(2 / deviation));
-  CHECK(x.values[6] == doctest::Approx(97 / deviation));
-  for (std::size_t row = 0; row < 3; ++row) CHECK(x.values[2 * row + 1] == 0);
-  CHECK(x.values[7] == doctest::Approx(0.1));
+  CHECK(x[0] == doctest::Approx(-2 / deviation));
+  CHECK(x[4] == doctest::Approx(2 / deviation));
+  CHECK(x[6] == doctest::Approx(97 / deviation));
+  for (std::size_t row = 0; row < 3; ++row) CHECK(x[2 * row + 1] == 0);
+  CHECK(x[7] == doctest::Approx(0.1));
+}
+
+TEST_CASE("a column whose deviation no double holds is refused") {
+  const Array x = number_array("x.npy", {3, 2}, {1, -1e200, 2, 1e200, 3, 0});
+  CHECK(message_of<UserError>([&] {
+          statistics_of(x, "standard", {0, 1, 2});
+        }) ==
+        "x.npy: column 1 (from 0) has a deviation that no float64 holds, so data.normalize: "
+        "standard cannot scale it; scale the data before");
 }
 
 TEST_CASE("unit scaling divides by the largest training magnitude") {
-  Array x{"x", "float64", {3, 2}, {1, -4, 2, 3, 8, 8}};
-  normalize(x, "unit", {0, 1});
-  CHECK(x.values == Numbers{0.25, -1, 0.5, 0.75, 2, 2});
-  Array zero{"x", "float64", {1, 2}, {0, 0}};
-  normalize(zero, "unit", {0});
-  CHECK(zero.values == Numbers{0, 0});
+  CHECK(scaled(number_array("x", {3, 2}, {1, -4, 2, 3, 8, 8}), "unit", {0, 1}) ==
+        Numbers{0.25, -1, 0.5, 0.75, 2, 2});
+  CHECK(scaled(number_array("x", {1, 2}, {0, 0}), "unit", {0}) == Numbers{0, 0});
 }
 
-TEST_CASE("rows are copied in either precision, whichever they are held in") {
-  const Array array{"x.npy", "float64", {2, 2}, {1, 2, 3, 0.1}};
+TEST_CASE("the first NaN or infinity of a table is named by row and column") {
+  const Array x = number_array("x.npy", {2, 2}, {1, 2, std::numeric_limits<double>::infinity(), 4});
+  CHECK(message_of<UserError>([&] { statistics_of(x, "none", {}); }) ==
+        "x.npy: inf at row 1, column 0 (from 0) of number[2,2]; every value must be finite");
+}
+
+TEST_CASE("statistics are those of all rows where a table is read in many blocks") {
+  std::vector<double> values;
+  for (int row = 0; row < 100'000; ++row) {
+    values.insert(values.end(), {static_cast<double>(row), -1.0, static_cast<double>(row % 3)});
+  }
+  const Array x = number_array("x", {100'000, 3}, values);
+  const TableStatistics all = statistics_of(x, "standard", {0, 50'000, 99'999});
+  CHECK(all.low == Numbers{0, -1, 0});
+  CHECK(all.high == Numbers{99'999, -1, 2});
+  CHECK(all.scaling.mean[0] == doctest::Approx((0 + 50'000 + 99'999) / 3.0));
+}
+
+TEST_CASE("rows are copied in either precision, whichever the experiment has") {
+  const Array array = number_array("x.npy", {2, 2}, {1, 2, 3, 0.1});
   for (Precision held : {Precision::f32, Precision::f64}) {
-    const Rows rows(array, held);
+    const Rows rows(array, statistics_of(array, "none", {}), held);
     std::vector<std::byte> f32(16), f64(32);
     rows.copy(1, Precision::f32, f32.data(), 1);
     rows.copy(1, Precision::f64, f64.data(), 1);
@@ -151,12 +182,52 @@ TEST_CASE("rows are copied in either precision, whichever they are held in") {
   }
 }
 
+TEST_CASE("rows of every stored type are the numbers scaled in double and rounded once") {
+  // More columns than are converted at a time.
+  constexpr std::int64_t kWidth = 700;
+  const TemporaryDirectory d;
+  std::string bytes, shorts, floats;
+  for (int i = 0; i < 3 * kWidth; ++i) {
+    bytes += static_cast<char>(i * 7);
+    shorts += raw(static_cast<std::int16_t>(i * 37 - 30'000));
+    floats += raw(static_cast<float>(std::sin(i)));
+  }
+  write_atomically(d / "b.npy", npy("|u1", "(3, 700)", bytes));
+  write_atomically(d / "s.npy", npy("<i2", "(3, 700)", shorts));
+  write_atomically(d / "f.npy", npy("<f4", "(3, 700)", floats));
+  for (const char* file : {"b.npy", "s.npy", "f.npy"}) {
+    const Array array = read_array(d / file);
+    CHECK(array.bytes.mapped());
+    CHECK(array.owned_bytes == 0);
+    const Numbers values = values_of(array);
+    for (const char* kind : {"none", "unit", "standard"}) {
+      const TableStatistics statistics = statistics_of(array, kind, {0, 2});
+      const Rows rows(array, statistics, Precision::f32);
+      std::vector<std::byte> f32(2 * kWidth * 4), f64(kWidth * 8);
+      rows.copy(1, Precision::f32, f32.data(), 1);
+      rows.copy(1, Precision::f64, f64.data(), 0);
+      const Numbers got = to_numbers(f32, DType::f32), wide = to_numbers(f64, DType::f64);
+      for (std::size_t c = 0; c < kWidth; ++c) {
+        double expected = values[kWidth + c];
+        if (kind == std::string("unit")) expected /= statistics.scaling.divisor;
+        if (kind == std::string("standard")) {
+          expected = (expected - statistics.scaling.mean[c]) * statistics.scaling.scale[c];
+        }
+        REQUIRE(got[kWidth + c] == static_cast<float>(expected));
+        REQUIRE(wide[c] == static_cast<float>(expected));
+      }
+    }
+  }
+}
+
 TEST_CASE("numbers too large for f32 are refused rather than turned into infinity") {
-  const Array array{"x.npy", "float64", {2, 2}, {1, 2, 3, -1e39}};
-  CHECK(message_of<UserError>([&] { Rows(array, Precision::f32); }) ==
+  const Array array = number_array("x.npy", {2, 2}, {1, 2, 3, -1e39});
+  CHECK(message_of<UserError>(
+            [&] { Rows(array, statistics_of(array, "none", {}), Precision::f32); }) ==
         "x.npy: row 1 (from 0) holds -1e+39, too large for precision f32; scale the data or use "
         "precision: f64");
-  CHECK_NOTHROW(Rows(array, Precision::f64));
+  CHECK_NOTHROW(Rows(array, statistics_of(array, "none", {}), Precision::f64));
+  CHECK_NOTHROW(Rows(array, statistics_of(array, "unit", {0, 1}), Precision::f32));
 }
 
 }  // namespace
