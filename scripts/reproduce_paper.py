@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Reproduces the tables and figures of the MixFlow-MG paper (Kemaev et al., ICML 2025, arXiv 2505.00793) on a CPU.
 
-    scripts/reproduce_paper.py [--quick] [--out DIR] [--only toy,ablation,sweep,ladder,scaling,wallclock,training] [--binary FILE]
+    scripts/reproduce_paper.py [--quick] [--out DIR] [--only toy,ablation,sweep,ladder,scaling,wallclock,training,beside_jax] [--binary FILE]
 
 Plans at the paper's shapes, measures at shapes that fit; one module of scripts/paper/ for each experiment, each with a
 budget of time for what it measures, which drops repetitions rather than overrun. Writes into DIR (default: results/)
 CSV, Markdown and plots for each, README.md, which sets the paper's headline claims beside what was found, and
 report.html; below json/ and trained/ what bench and plan printed and the trained runs, which replace those of an earlier
-time. --quick: smaller shapes, the corners of the sweep, under 5 minutes. Exit code 1 if an experiment failed. matplotlib is installed
-into build/venv where it is missing."""
+time. --quick: smaller shapes, the corners of the sweep, under 5 minutes. Exit code 1 if an experiment failed. matplotlib and
+jax are installed into build/venv where they are missing."""
 
 import argparse
 import importlib
@@ -19,12 +19,12 @@ import time
 
 import tools
 
-tools.need("matplotlib")
+tools.need("matplotlib", "jax")
 
 from paper import lab as lab_  # noqa: E402  (after `need`, which may start this script again)
 from paper import page  # noqa: E402
 
-EXPERIMENTS = ("toy", "ablation", "sweep", "ladder", "scaling", "wallclock", "training")
+EXPERIMENTS = ("toy", "ablation", "sweep", "ladder", "scaling", "wallclock", "training", "beside_jax")
 
 
 def names(text):

@@ -3,11 +3,14 @@
 blocks, jax.checkpoint with policies, donated nothing. Tasks: maml, per_parameter_lr, loss_weighting (DataRater's scoring
 network); Adam inside; reverse over reverse, or mixed mode as a custom derivative of the inner gradient.
 
-    scripts/peers/jax_transformer.py INPUTS CONFIG [--mode mixed|reverse] [--block-remat 0|1] [--reps N] [--precision bf16]
+    scripts/peers/jax_transformer.py INPUTS CONFIG [--mode mixed|reverse] [--block-remat 0|1] [--save-inner-grads 0|1]
+        [--reps N] [--precision bf16] [--compile-only]
 
-INPUTS: a safetensors file of `mixflow grad`, with weights, data and its meta-gradient to compare with. CONFIG: the
+Each inner step is rematerialised; --save-inner-grads keeps its gradient. --compile-only prints the memory that XLA plans
+and runs nothing. INPUTS: a safetensors file of `mixflow grad`, with weights, data and its meta-gradient to compare with. CONFIG: the
 JSON file of the mixflow config it is of. Prints one JSON object."""
 
+import json
 import time
 
 import jax
@@ -111,7 +114,8 @@ def make_objective(config, theta0, options):
             return (jax.tree.map(move, theta, m, v, rate), m, v, t + 1), None
 
         zeros = jax.tree.map(jnp.zeros_like, theta)
-        keep = jax.checkpoint_policies.save_only_these_names("inner_grads")
+        policies = jax.checkpoint_policies
+        keep = policies.save_only_these_names("inner_grads") if options.save_inner_grads else policies.nothing_saveable
         (theta, *_), _ = jax.lax.scan(jax.checkpoint(step, policy=keep), (theta, zeros, zeros, 1.0), inner)
         return jnp.mean(example_losses(model, theta, outer, options))
 
@@ -122,6 +126,8 @@ def main():
     parser = workload.parser()
     parser.add_argument("--mode", choices=("mixed", "reverse"), default="mixed")
     parser.add_argument("--block-remat", type=int, default=1)
+    parser.add_argument("--save-inner-grads", type=int, default=1)
+    parser.add_argument("--compile-only", action="store_true")
     options = parser.parse_args()
     options.dtype = jnp.bfloat16 if options.precision == "bf16" else jnp.float32
     work = workload.Workload(options.inputs, options.config)
@@ -132,17 +138,21 @@ def main():
     function = jax.jit(jax.value_and_grad(make_objective(work.config, theta0, options)))
     compiled = function.lower(eta, inner, outer).compile()
     compile_s = time.perf_counter() - begin
+    memory = compiled.memory_analysis()
+    planned = {"temporary_bytes": memory.temp_size_in_bytes, "output_bytes": memory.output_size_in_bytes}
+    if options.compile_only:
+        print(json.dumps(planned | {"compile_s": compile_s, "version": jax.__version__}))
+        return
     run = lambda: jax.block_until_ready(compiled(eta, inner, outer))
     step_s, first_s, (loss, bar) = workload.time_calls(run, options.reps)
     rss_bytes = workload.peak_rss_bytes()
-    memory = compiled.memory_analysis()
     work.report(
         bar,
         rss_bytes=rss_bytes,
         step_s=step_s,
         first_s=first_s,
         compile_s=compile_s,
-        dynamic_bytes=memory.temp_size_in_bytes + memory.output_size_in_bytes,
+        dynamic_bytes=sum(planned.values()),
         outer_loss=float(loss),
         version=jax.__version__,
     )

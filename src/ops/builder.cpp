@@ -32,10 +32,22 @@ class Hash {
   std::size_t value_ = 0;
 };
 
-std::size_t hash_node(const OpDef* op, std::span<const Id> in, const Attrs& attrs) {
+// A name is no other value: nodes that read a value and one of its names are equal.
+Id unnamed(const Graph& graph, Id id) {
+  const Node* node = graph.producer(id);
+  while (node != nullptr && node->op == &op::k_named) {
+    id = node->in[0];
+    node = graph.producer(id);
+  }
+  return id;
+}
+
+std::size_t hash_node(const Graph& graph, const OpDef* op, std::span<const Id> in,
+                      const Attrs& attrs) {
   Hash hash;
   hash.add(std::bit_cast<std::uintptr_t>(op));
-  hash.add(in);
+  hash.add(in.size());
+  for (const Id id : in) hash.add(static_cast<std::uint64_t>(unnamed(graph, id)));
   hash.add(attrs.shape);
   hash.add(attrs.axes);
   hash.add(attrs.starts);
@@ -78,11 +90,13 @@ Id Builder::input(Type type, std::string name) {
 
 const Ids& Builder::append(const OpDef& op, std::span<const Id> in, Attrs attrs,
                            std::vector<Type> types) {
-  const std::size_t hash = hash_node(&op, in, attrs);
+  const std::size_t hash = hash_node(graph_, &op, in, attrs);
   const auto [first, last] = known_.equal_range(hash);
   for (auto it = first; it != last; ++it) {
     const Node& node = graph_.nodes[index(it->second)];
-    if (node.op == &op && std::ranges::equal(node.in, in) && node.attrs == attrs) return node.out;
+    const auto same = [&](Id a, Id b) { return unnamed(graph_, a) == unnamed(graph_, b); };
+    if (node.op == &op && std::ranges::equal(node.in, in, same) && node.attrs == attrs)
+      return node.out;
   }
   const auto position = static_cast<std::int32_t>(graph_.nodes.size());
   Node node{&op, Ids(in.begin(), in.end()), {}, std::move(attrs), label_};
@@ -113,7 +127,7 @@ Id Builder::emit(const OpDef& op, std::span<const Id> in, Attrs attrs) {
   if (simple != kNone) return simple;
   types.clear();
   types.push_back(std::move(result));
-  if (is_commutative(op) && in[1] < in[0]) {
+  if (is_commutative(op) && unnamed(graph_, in[1]) < unnamed(graph_, in[0])) {
     const std::array<Id, 2> swapped = {in[1], in[0]};
     return append(op, swapped, std::move(attrs), std::move(types))[0];
   }
@@ -149,14 +163,14 @@ Ids Builder::extend_loop(std::int32_t node, std::shared_ptr<const Region> region
     MIXFLOW_CHECK(results[i] == type(loop.out[i]), "an extended loop keeps its outputs' types");
   }
   // Its old self must not be found any more: an equal loop to come has fewer outputs.
-  const auto [first, last] = known_.equal_range(hash_node(loop.op, loop.in, loop.attrs));
+  const auto [first, last] = known_.equal_range(hash_node(graph_, loop.op, loop.in, loop.attrs));
   for (auto it = first; it != last; ++it) {
     if (it->second != node) continue;
     known_.erase(it);
     break;
   }
   loop.attrs.region = std::move(region);
-  known_.emplace(hash_node(loop.op, loop.in, loop.attrs), node);
+  known_.emplace(hash_node(graph_, loop.op, loop.in, loop.attrs), node);
   Ids added;
   for (std::size_t i = loop.out.size(); i < results.size(); ++i) {
     added.push_back(static_cast<Id>(graph_.values.size()));
@@ -180,7 +194,7 @@ void Builder::replace(std::span<const Id> from, std::span<const Id> to) {
   for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
     Node& node = graph_.nodes[i];
     for (Id& id : node.in) id = now[index(id)];
-    known_.emplace(hash_node(node.op, node.in, node.attrs), static_cast<std::int32_t>(i));
+    known_.emplace(hash_node(graph_, node.op, node.in, node.attrs), static_cast<std::int32_t>(i));
   }
 }
 

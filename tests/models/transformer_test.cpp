@@ -299,6 +299,20 @@ TEST_CASE("blocked, no scores of all positions and no logits of all tokens exist
   CHECK(largest({4, 8, 8}) <= 8 * 64);  // one block's logits
 }
 
+TEST_CASE("of attention without blocks, a block keeps the softmax alone and no scores beside it") {
+  const Case of{
+      {.vocab = 64, .d_model = 4, .ffw = 4, .heads = 2, .kv_size = 2, .layers = 2}, 2, 32};
+  const Gradient gradient = gradient_of(Transformer(of.sizes, keeping(true, {-1, -1, -1})), of);
+  const std::int64_t scores_of_all_blocks = 2 * (2 * 2 * 32 * 32);
+  int kept = 0;
+  for (const Node& node : gradient.graph->nodes) {
+    if (node.op != &op::k_scan) continue;
+    for (const Id out : node.out)
+      kept += gradient.graph->type(out).elements() == scores_of_all_blocks;
+  }
+  CHECK(kept == 1);
+}
+
 TEST_CASE("blocks are chosen from shapes, or are as given") {
   const BlockSizes chosen;
   CHECK(attention_rows(chosen, 127) == 127);

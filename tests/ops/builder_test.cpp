@@ -42,6 +42,19 @@ TEST_CASE("equal nodes are one node, also with commuted operands") {
   CHECK(b.named(x, "a") != b.named(x, "b"));
 }
 
+TEST_CASE("a name is no other value: readers of a value and of its names are one node") {
+  Builder b;
+  const Id x = b.input(kRow);
+  const Id y = b.input(kRow);
+  const Id named = b.named(b.exp(x), "e");
+  CHECK(named != b.exp(x));
+  CHECK(b.sub(y, named) == b.sub(y, b.exp(x)));
+  const Id z = b.tanh(y);  // later than the value, before its second name
+  CHECK(b.add(z, b.named(b.exp(x), "f")) == b.add(z, b.exp(x)));
+  CHECK(b.named(b.exp(x), "e") == named);
+  CHECK(b.named(b.exp(x), "f") != named);
+}
+
 TEST_CASE("binary operands are broadcast as in NumPy") {
   Builder b;
   const Id matrix = b.input(kMatrix);
