@@ -122,6 +122,19 @@ void check_tokens(const Config& config) {
                    " has none; set data.kind to text, tokens or random_tokens");
   }
   if (data == nullptr) return;
+  const auto check_share = [&](const std::vector<std::string>& files, const std::string& name,
+                               double share) {
+    if (files.empty() || share == 0) return;
+    fail(config, "data." + name,
+         "a share of " + number_text(share) + " of data.path, but data." + name +
+             "_path names files of their own; remove one of the two");
+  };
+  check_share(data->validation_path, "validation", data->validation);
+  check_share(data->test_path, "test", data->test);
+  if (data->validation_path.empty() && data->validation == 0) {
+    fail(config, "data.validation",
+         "the outer loss needs data of its own; set a share above 0, or data.validation_path");
+  }
   if (data->validation + data->test >= 1) {
     fail(config, "data.validation",
          "validation " + number_text(data->validation) + " and test " + number_text(data->test) +

@@ -65,14 +65,19 @@ struct EpisodesData {
 // Sequences of S + 1 tokens, cut at random places: text (bytes of files), tokens (an array) or
 // random_tokens (uniform over the model's vocabulary).
 struct TokensData {
-  std::string
-      path;  // text: a file, or a directory whose files are read in order; tokens: .npy, .bin
-  std::string dtype = "uint16";  // of a .bin: uint16 | int32
+  // Files, patterns and directories: of any text, or of ids (.npy, .bin); see data/find_files.h.
+  std::vector<std::string> path;
+  std::vector<std::string> validation_path;  // files of their own instead of shares of those
+  std::vector<std::string> test_path;
+  // Of a .bin without a header: uint8 | uint16 | uint32 | uint64 | int8 | int16 | int32 | int64.
+  std::string dtype = "uint16";
   std::int64_t sequence = 256;   // S
   std::int64_t batch = 4;        // B of the inner loss
   std::int64_t outer_batch = 0;  // B of the outer loss; 0: batch
-  double validation = 0.1;       // share of each file's end that the outer loss sees
-  double test = 0.1;             // share after that, kept for evaluation
+  // Share of the end of each file of `path` that the outer loss sees; the loader: 0 where there is
+  // a validation_path.
+  double validation = 0.1;
+  double test = 0.1;  // share after that, kept for evaluation; the loader: 0 with a test_path
   double corrupt = 0;            // share of inner examples replaced by random tokens
   bool operator==(const TokensData&) const = default;
 };

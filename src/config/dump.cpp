@@ -49,15 +49,16 @@ struct Text {
     }
     return "[" + text + "]";
   }
+  std::string operator()(const std::vector<std::string>& values) const {
+    if (values.size() == 1) return (*this)(values[0]);
+    std::string text;
+    for (const std::string& value : values) text += (text.empty() ? "" : ", ") + (*this)(value);
+    return "[" + text + "]";
+  }
   std::string operator()(const Range& range) const {
     return "[" + (*this)(range[0]) + ", " + (*this)(range[1]) + "]";
   }
 };
-
-bool is_unset_text(const ConfigValue& value) {
-  const auto* text = std::get_if<std::string>(&value);
-  return text != nullptr && text->empty();
-}
 
 void dump_keys(const std::vector<Key>& keys, void* owner, std::size_t indent, std::string& out) {
   const Key* kind_key = find_kind(keys);
@@ -84,6 +85,12 @@ void dump_keys(const std::vector<Key>& keys, void* owner, std::size_t indent, st
 }  // namespace
 
 std::string yaml_text(const ConfigValue& value) { return std::visit(Text{}, value); }
+
+bool is_unset_text(const ConfigValue& value) {
+  if (const auto* texts = std::get_if<std::vector<std::string>>(&value)) return texts->empty();
+  const auto* text = std::get_if<std::string>(&value);
+  return text != nullptr && text->empty();
+}
 
 std::string dump_config(const Config& config) {
   std::string out;

@@ -79,6 +79,10 @@ std::string expectation(const KeyType& type) {
             }
             return t.form == TextType::Form::path ? "a file name" : "text";
           },
+          [](const TextsType& t) -> std::string {
+            return t.form == TextType::Form::path ? "a file name or a list of them"
+                                                  : "a text or a list of them";
+          },
           [](const ChoiceType& t) { return "one of " + join(t.names, ", "); },
           [](const RangeType& t) { return "[low, high], each a number" + describe(t.each); },
           [](const IntegersType& t) {

@@ -24,7 +24,7 @@ namespace mixflow {
 // A key's value between YAML and the struct's field; monostate: null, for keys that may be absent.
 // A choice is its name.
 using ConfigValue = std::variant<std::monostate, bool, std::int64_t, double, std::string,
-                                 std::vector<std::int64_t>, Range>;
+                                 std::vector<std::int64_t>, std::vector<std::string>, Range>;
 
 struct Interval {
   double low = -std::numeric_limits<double>::infinity();
@@ -50,6 +50,9 @@ struct NumberType {
 struct TextType {
   enum class Form : std::uint8_t { word, path, any } form = Form::any;
 };
+struct TextsType {  // a list, or one text, which is a list of one
+  TextType::Form form = TextType::Form::any;
+};
 struct ChoiceType {
   std::vector<std::string_view> names;
 };
@@ -70,8 +73,8 @@ struct ListType {  // of sections
   std::function<void*(void*, std::size_t)> at;
   std::function<void*(void*)> append;
 };
-using KeyType = std::variant<TruthType, IntegerType, NumberType, TextType, ChoiceType, RangeType,
-                             IntegersType, SectionType, ListType>;
+using KeyType = std::variant<TruthType, IntegerType, NumberType, TextType, TextsType, ChoiceType,
+                             RangeType, IntegersType, SectionType, ListType>;
 
 struct Key {
   std::string name;
@@ -124,6 +127,8 @@ ConfigValue to_value(const Field& field) {
     return std::string(name_of(field));
   } else if constexpr (std::is_integral_v<Field>) {
     return static_cast<std::int64_t>(field);
+  } else if constexpr (std::is_same_v<Field, std::vector<std::string>>) {
+    return field;
   } else if constexpr (kIsVector<Field>) {
     return std::vector<std::int64_t>(field.begin(), field.end());
   } else if constexpr (kIsOptional<Field>) {
@@ -141,6 +146,8 @@ void from_value(const ConfigValue& value, Field& field) {
     field = value_of<Field>(std::get<std::string>(value));
   } else if constexpr (std::is_integral_v<Field>) {
     field = static_cast<Field>(std::get<std::int64_t>(value));
+  } else if constexpr (std::is_same_v<Field, std::vector<std::string>>) {
+    field = std::get<Field>(value);
   } else if constexpr (kIsVector<Field>) {
     field.clear();
     for (const std::int64_t item : std::get<std::vector<std::int64_t>>(value)) {
@@ -178,6 +185,10 @@ class Keys {
   template <class At>
   Key& text(std::string name, At at, TextType::Form form, std::string doc) {
     return add(std::move(name), TextType{form}, std::move(doc), at);
+  }
+  template <class At>
+  Key& texts(std::string name, At at, TextType::Form form, std::string doc) {
+    return add(std::move(name), TextsType{form}, std::move(doc), at);
   }
   template <class At>
   Key& choice(std::string name, At at, std::string doc) {

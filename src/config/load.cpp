@@ -17,6 +17,7 @@
 #include "config/schema.h"
 #include "config/yaml.h"
 #include "util/error.h"
+#include "util/glob.h"
 #include "util/text.h"
 
 namespace mixflow {
@@ -97,8 +98,9 @@ class Loader {
 
   void read_leaf(const YamlEntry& entry, const Key& key, void* owner, const std::string& path) {
     note(path, entry.value.place);
-    // Until the key is set, the struct holds its default.
-    const ConfigValue fallback = key.required ? ConfigValue{} : key.get(owner);
+    // Until the key is set, the struct holds its default, unless the key has one of its own.
+    const bool own = !std::holds_alternative<std::monostate>(key.fallback);
+    const ConfigValue fallback = key.required ? ConfigValue{} : own ? key.fallback : key.get(owner);
     key.set(owner, read_value(key, entry.value, path, fallback));
   }
 
@@ -185,9 +187,13 @@ std::string resolved_path(const std::string& file, const std::string& config_fil
   const std::size_t end = archive == std::string::npos ? file.size() : archive + 4;
   const std::filesystem::path path(file.substr(0, end));
   std::error_code ignored;
-  if (file.empty() || path.is_absolute() || std::filesystem::exists(path, ignored)) return file;
+  const auto leads_somewhere = [&](const std::filesystem::path& to) {
+    return std::filesystem::exists(to, ignored) ||
+           (has_wildcards(to.string()) && !glob_paths(to.string()).empty());
+  };
+  if (file.empty() || path.is_absolute() || leads_somewhere(path)) return file;
   const auto beside = std::filesystem::path(config_file).parent_path() / path;
-  if (!std::filesystem::exists(beside, ignored)) return file;
+  if (!leads_somewhere(beside)) return file;
   return beside.lexically_normal().string() + file.substr(end);
 }
 
@@ -201,7 +207,9 @@ void resolve_paths(Config& config) {
   if (auto* tabular = std::get_if<TabularData>(&config.data.source)) resolve(*tabular);
   if (auto* episodes = std::get_if<EpisodesData>(&config.data.source)) resolve(*episodes);
   if (auto* tokens = std::get_if<TokensData>(&config.data.source)) {
-    tokens->path = resolved_path(tokens->path, config.file);
+    for (auto* paths : {&tokens->path, &tokens->validation_path, &tokens->test_path}) {
+      for (std::string& path : *paths) path = resolved_path(path, config.file);
+    }
   }
 }
 
@@ -209,6 +217,18 @@ void resolve_paths(Config& config) {
 void resolve_preset(Config& config) {
   config.gradient.remat.policy = resolved_policy(config);
   config.gradient.preset = Preset::none;
+}
+
+// A split with files of its own takes no share of the others. What is written counts all the same,
+// and is refused if it contradicts.
+void resolve_shares(Config& config) {
+  auto* tokens = std::get_if<TokensData>(&config.data.source);
+  if (tokens == nullptr) return;
+  const auto resolve = [&](const std::vector<std::string>& files, const char* key, double& share) {
+    if (!files.empty() && !config.origins.contains(key)) share = 0;
+  };
+  resolve(tokens->validation_path, "data.validation", tokens->validation);
+  resolve(tokens->test_path, "data.test", tokens->test);
 }
 
 // Derived defaults: those that depend on other keys.
@@ -262,6 +282,7 @@ Config read_config(const YamlNode& root, const std::string& name) {
   config.file = name;
   Loader(config).read_root(root);
   resolve_paths(config);
+  resolve_shares(config);
   check_relations(config);
   resolve_defaults(config);
   return config;
@@ -282,7 +303,9 @@ Config with_absolute_paths(Config config) {
     fix(episodes->x);
     fix(episodes->y);
   } else if (auto* tokens = std::get_if<TokensData>(&config.data.source)) {
-    fix(tokens->path);
+    for (auto* paths : {&tokens->path, &tokens->validation_path, &tokens->test_path}) {
+      for (std::string& path : *paths) fix(path);
+    }
   }
   return config;
 }

@@ -57,6 +57,21 @@ class Reader {
     return node.text;
   }
 
+  ConfigValue operator()(const TextsType& type, const YamlNode& node) const {
+    const auto is_text = [](const YamlNode& item) {
+      return item.kind == Kind::scalar && !item.text.empty();
+    };
+    if (is_text(node)) return std::vector<std::string>{node.text};
+    if (node.kind != Kind::list) fail(node);
+    std::vector<std::string> values;
+    for (const YamlNode& item : node.items) {
+      if (!is_text(item)) fail(item, item_path(path_, values.size()), TextType{type.form}, "");
+      values.push_back(item.text);
+    }
+    if (values.empty() && key_.required) fail(node);
+    return values;
+  }
+
   ConfigValue operator()(const ChoiceType& type, const YamlNode& node) const {
     if (node.kind != Kind::scalar) fail(node);
     if (std::ranges::find(type.names, node.text) != type.names.end()) return node.text;
@@ -95,7 +110,7 @@ class Reader {
   std::string hint() const {
     std::string text = key_.doc;
     if (!key_.unit.empty()) text += ", in " + key_.unit;
-    if (!std::holds_alternative<std::monostate>(fallback_)) {
+    if (!std::holds_alternative<std::monostate>(fallback_) && !is_unset_text(fallback_)) {
       text += "; default " + yaml_text(fallback_);
     }
     return text;

@@ -99,17 +99,28 @@ void add_tabular(Keys<DataConfig>& keys) {
 void add_tokens(Keys<DataConfig>& keys) {
   const std::initializer_list<std::string_view> files{"text", "tokens"};
   const std::initializer_list<std::string_view> all{"text", "tokens", "random_tokens"};
-  keys.text("path", of(&TokensData::path), Form::path,
-            "a file whose bytes are the tokens, or a directory of such files")
+  keys.texts(
+          "path", of(&TokensData::path), Form::path,
+          "files whose bytes are the tokens: names, patterns such as \"data/*.txt\", directories")
       .when({"text"})
-      .otherwise("/usr/share/common-licenses")
-      .also({"file", "files", "directory", "dir", "x"});
-  keys.text("path", of(&TokensData::path), Form::path,
-            "token ids: an integer .npy of one axis, or a .bin of the type in dtype")
+      .otherwise(std::vector<std::string>{"/usr/share/common-licenses"})
+      .also({"file", "files", "paths", "directory", "dir", "x"});
+  keys.texts("path", of(&TokensData::path), Form::path,
+             "token ids: integer .npy files of one axis, or .bin files of the type in dtype")
       .when({"tokens"})
       .must()
-      .also({"file", "x"});
-  keys.choice("dtype", of(&TokensData::dtype), {"uint16", "int32"}, "type of the ids in a .bin")
+      .also({"file", "files", "paths", "x"});
+  keys.texts("validation_path", of(&TokensData::validation_path), Form::path,
+             "files that the outer loss sees, instead of a share of those in path")
+      .when(files)
+      .also({"val_path", "valid_path", "validation_file", "validation_files", "val"});
+  keys.texts("test_path", of(&TokensData::test_path), Form::path,
+             "files kept for evaluation, instead of a share of those in path")
+      .when(files)
+      .also({"test_file", "test_files", "eval_path"});
+  keys.choice("dtype", of(&TokensData::dtype),
+              {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"},
+              "type of the ids in a .bin, little-endian; a .npy and llm.c's header have their own")
       .when({"tokens"});
   keys.integer("sequence", of(&TokensData::sequence), 1,
                "tokens that the model reads per example (S); it predicts as many")
@@ -124,11 +135,12 @@ void add_tokens(Keys<DataConfig>& keys) {
                "sequences per outer loss; 0: as many as batch")
       .when(all)
       .in("sequences");
-  keys.number("validation", of(&TokensData::validation), kInsideUnit,
-              "share of each file, before its test share, that the outer loss sees")
+  keys.number("validation", of(&TokensData::validation), kBelowOne,
+              "share of each file, before its test share, that the outer loss sees; 0 with "
+              "validation_path")
       .when(files);
   keys.number("test", of(&TokensData::test), kBelowOne,
-              "share at the end of each file kept for evaluation")
+              "share at the end of each file kept for evaluation; 0 with test_path")
       .when(files);
   keys.number("corrupt", of(&TokensData::corrupt), kUnit,
               "share of the inner examples that are replaced by random tokens")

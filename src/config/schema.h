@@ -30,4 +30,7 @@ nlohmann::json json_schema();
 // A value as YAML (flow style; it reads back as the same value).
 std::string yaml_text(const ConfigValue& value);
 
+// Whether it is a text or a list of texts that was not given: the empty one.
+bool is_unset_text(const ConfigValue& value);
+
 }  // namespace mixflow

@@ -100,6 +100,10 @@ struct TypeJson {
     if (t.form == TextType::Form::word) out["pattern"] = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$";
     return out;
   }
+  json operator()(const TextsType&) const {
+    const json text = {{"type", "string"}, {"minLength", 1}};
+    return {{"anyOf", {text, {{"type", "array"}, {"items", text}}}}};
+  }
   json operator()(const ChoiceType& t) const { return {{"enum", t.names}}; }
   json operator()(const RangeType& t) const {
     return {{"type", "array"}, {"items", number_json(t.each)}, {"minItems", 2}, {"maxItems", 2}};
@@ -121,8 +125,7 @@ json key_json(const Key& key, void* owner) {
   const bool leaf = key.get != nullptr;
   if (!leaf || key.required) return out;
   const ConfigValue fallback = fallback_of(key, owner);
-  const auto* text = std::get_if<std::string>(&fallback);
-  if (text == nullptr || !text->empty()) out["default"] = json_value(fallback);
+  if (!is_unset_text(fallback)) out["default"] = json_value(fallback);
   return out;
 }
 
@@ -169,8 +172,7 @@ json section_json(const std::vector<Key>& keys, void* owner) {
 
 std::string default_text(const SchemaRow& row) {
   if (row.key->required) return "required";
-  const auto* text = std::get_if<std::string>(&row.fallback);
-  if (text != nullptr && text->empty()) return "none";
+  if (is_unset_text(row.fallback)) return "none";
   return yaml_text(row.fallback);
 }
 
@@ -179,6 +181,7 @@ std::string type_text(const KeyType& type) {
   if (std::holds_alternative<RangeType>(type)) return "[low, high]";
   if (std::holds_alternative<IntegersType>(type)) return "list of integers";
   if (std::holds_alternative<TextType>(type)) return "text";
+  if (std::holds_alternative<TextsType>(type)) return "text or list of texts";
   std::string text = expectation(type);
   for (const std::string_view article : {"a ", "an "}) {
     if (text.starts_with(article)) return text.substr(article.size());

@@ -28,6 +28,10 @@ const std::string& existing(const std::string& path, const Config& config, const
   const std::string file = split_member(path).first;
   std::error_code ignored;
   if (fs::exists(file, ignored)) return path;
+  fail_missing(file, config, key);
+}
+
+void fail_missing(const std::string& file, const Config& config, std::string_view key) {
   const fs::path directory = fs::path(config.file).parent_path();
   const bool elsewhere = fs::path(file).is_relative() && !directory.empty();
   throw UserError(origin(config, key) + ": " + file + ": no such file" +

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "data/facts.h"
 #include "data/split.h"
 #include "graph/graph.h"
 
@@ -38,6 +39,9 @@ class TaskSource {
   virtual bool same_batch_every_step() const = 0;  // T axis 1: every inner step sees the same batch
   // Width of the model's output: regression targets, or number of classes (1 for bce).
   virtual std::int64_t output_width() const = 0;
+
+  // What was read; nothing for sources that draw their data.
+  virtual DataFacts facts() const { return {}; }
 
   // Writes one task of a meta-step to its place among all, field by field, in the order of
   // fields():

@@ -1,112 +1,18 @@
 #include "data/token_stream.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <filesystem>
-#include <span>
+#include <map>
+#include <utility>
 
 #include "config/load.h"
-#include "data/locate.h"
-#include "data/npy.h"
 #include "util/error.h"
-#include "util/file.h"
 
 namespace mixflow {
-
-static_assert(std::endian::native == std::endian::little, "ids are copied as they are");
 
 namespace {
 
 namespace fs = std::filesystem;
-
-template <class T>
-T id_at(const std::byte* ids, std::int64_t i) {
-  T id;
-  std::memcpy(&id, ids + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
-  return id;
-}
-
-template <class T>
-void read_ids_of(const std::byte* from, std::int64_t count, std::int32_t* to) {
-  for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<std::int32_t>(id_at<T>(from, i));
-}
-
-template <class T>
-IdType::Found find_outside_of(const std::byte* ids, std::int64_t count, std::int64_t vocab) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto id = static_cast<std::int64_t>(id_at<T>(ids, i));
-    if (id < 0 || id >= vocab) return {i, id};
-  }
-  return {-1, 0};
-}
-
-template <class T>
-constexpr IdType id_type(std::string_view name, std::string_view descr) {
-  return {name, descr, sizeof(T), read_ids_of<T>, find_outside_of<T>};
-}
-
-constexpr std::array kIdTypes = {
-    id_type<std::uint8_t>("uint8", "|u1"), id_type<std::uint16_t>("uint16", "<u2"),
-    id_type<std::int32_t>("int32", "<i4"), id_type<std::uint32_t>("uint32", "<u4"),
-    id_type<std::int64_t>("int64", "<i8"),
-};
-
-const IdType& type_named(std::string_view name) {
-  const auto found = std::ranges::find(kIdTypes, name, &IdType::name);
-  MIXFLOW_CHECK(found != kIdTypes.end(), "the loader lets only known types of ids pass");
-  return *found;
-}
-
-// The type of the ids in a .npy, which has one axis and as many of them as it says.
-const IdType& type_in_npy(const NpyParts& parts, const std::string& name) {
-  const auto type = std::ranges::find(kIdTypes, parts.descr, &IdType::descr);
-  if (type == kIdTypes.end()) {
-    throw UserError(name + ": dtype '" + parts.descr +
-                    "' is no type of token ids, expected little-endian uint8, uint16, int32, "
-                    "uint32 or int64; save it again with .astype(\"int32\")");
-  }
-  const std::string type_name(type->name);
-  check_npy_size(parts, type->bytes, type_name, name);
-  if (parts.shape.size() != 1) {
-    throw UserError(name + ": found " + type_name + to_string(parts.shape) +
-                    ", expected token ids along one axis; save it again with .reshape(-1)");
-  }
-  return *type;
-}
-
-void check_whole(std::size_t bytes, const std::string& dtype, const std::string& name) {
-  if (bytes % type_named(dtype).bytes == 0) return;
-  throw UserError(name + ": " + std::to_string(bytes) +
-                  " bytes are no whole number of ids of data.dtype " + dtype +
-                  "; the file is truncated or of another type");
-}
-
-void check_ids(const IdType& type, const std::byte* ids, std::int64_t count, std::int64_t vocab,
-               const std::string& name) {
-  const auto [place, value] = type.find_outside(ids, count, vocab);
-  if (place < 0) return;
-  throw UserError(name + ": token " + std::to_string(place) + " (from 0) has id " +
-                  std::to_string(value) + ", expected 0 .. " + std::to_string(vocab - 1) +
-                  (value < 0 ? "; the file is damaged or no file of ids"
-                             : "; raise model.vocab or tokenise again"));
-}
-
-// The regular files of a directory and its subdirectories by name, or the file itself.
-std::vector<fs::path> files_at(const std::string& where, const std::string& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) return {path};
-  std::vector<fs::path> files;
-  fs::recursive_directory_iterator it(path, error), end;
-  for (; !error && it != end; it.increment(error)) {
-    // Links to files that are listed themselves would count twice.
-    if (it->is_regular_file(error) && !it->is_symlink(error)) files.push_back(it->path());
-  }
-  if (error) throw UserError(where + ": " + path + ": cannot be listed: " + error.message());
-  std::ranges::sort(files);
-  if (files.empty()) throw UserError(where + ": " + path + ": a directory without files");
-  return files;
-}
 
 // How many of a file's tokens each split gets, in the order of Split.
 std::array<std::int64_t, 3> shares(std::int64_t tokens, const TokensData& data) {
@@ -117,73 +23,159 @@ std::array<std::int64_t, 3> shares(std::int64_t tokens, const TokensData& data) 
   return {tokens - validation - test, validation, test};
 }
 
+std::string list_of(const std::vector<std::string>& paths) {
+  const std::size_t more = paths.size() - 1;
+  return paths[0] + (more == 0 ? "" : " and " + std::to_string(more) + " more");
+}
+
+constexpr std::array<const char*, 3> kSplitNames = {"training", "validation", "test"};
+constexpr std::array kSplits = {Split::train, Split::validation, Split::test};
+
 }  // namespace
 
 TokenStream::TokenStream(const TokensData& data, const Config& config, std::int64_t vocab) {
-  const std::string path =
-      config.data.kind == "text" ? read_text(data, config) : read_ids(data, config, vocab);
-  if (data.test == 0) ranges_[2] = ranges_[1];
-  for (const auto& [split, name] :
-       {std::pair(Split::train, "training"), std::pair(Split::validation, "validation"),
-        std::pair(Split::test, "test")}) {
-    if (size(split) > data.sequence) continue;
-    throw UserError(origin(config, "data.path") + ": " + path + ": its " + name + " share has " +
-                    std::to_string(size(split)) + " tokens, expected more than data.sequence " +
-                    std::to_string(data.sequence) + "; give more data or shorten the sequence");
+  std::vector<std::string_view> extensions;
+  if (config.data.kind == "tokens") extensions = {".npy", ".bin"};
+  // Held-out files first: a directory or pattern of training files may hold them too.
+  std::vector<std::string> held_out, training;
+  const FileSearch validation{"data.validation_path", data.validation_path, extensions, nullptr,
+                              ""};
+  std::vector<TokenFile> files = open(validation, config, vocab, held_out);
+  for (TokenFile& file : files) add(Split::validation, file, 0, file.count());
+  std::ranges::move(files, std::back_inserter(files_));
+  const std::vector<std::string> of_validation = held_out;
+  const FileSearch test{"data.test_path", data.test_path, extensions, &of_validation,
+                        "data.validation_path"};
+  files = open(test, config, vocab, held_out);
+  for (TokenFile& file : files) add(Split::test, file, 0, file.count());
+  std::ranges::move(files, std::back_inserter(files_));
+
+  const FileSearch train{"data.path", data.path, extensions, &held_out,
+                         "data.validation_path or data.test_path"};
+  files = open(train, config, vocab, training);
+  for (TokenFile& file : files) {
+    std::int64_t first = 0;
+    const auto counts = shares(file.count(), data);
+    for (std::size_t split = 0; split < kSplits.size(); first += counts[split++]) {
+      add(kSplits[split], file, first, counts[split]);
+    }
   }
+  std::ranges::move(files, std::back_inserter(files_));
+  if (data.test == 0 && data.test_path.empty()) segments_[2] = segments_[1];
+  check_lengths(data, config);
+  finish_facts(data);
+}
+
+std::int64_t TokenStream::size(Split split) const {
+  return segments(split).empty() ? 0 : segments(split).back().end;
 }
 
 void TokenStream::read(Split split, std::int64_t first, std::int64_t count,
                        std::int32_t* to) const {
-  const auto at = static_cast<std::size_t>(range(split).first + first) * type_->bytes;
-  type_->read(bytes_.data() + begin_ + at, count, to);
+  const Segments& all = segments(split);
+  auto at = std::ranges::upper_bound(all, first, {}, &Segment::end);
+  std::int64_t begin = at == all.begin() ? 0 : std::prev(at)->end;
+  while (count > 0) {
+    const std::int64_t here = std::min(count, at->end - first);
+    at->type->read(at->ids + static_cast<std::size_t>(first - begin) * at->type->bytes, here, to);
+    to += here;
+    first += here;
+    count -= here;
+    begin = at++->end;
+  }
 }
 
-std::string TokenStream::read_text(const TokensData& data, const Config& config) {
-  type_ = &type_named("uint8");
-  const std::string path = existing(data.path, config, "data.path");
-  std::array<std::vector<std::byte>, 3> parts;
-  for (const fs::path& file : files_at(origin(config, "data.path"), path)) {
-    const std::vector<std::byte> bytes = read_file(file);
-    const auto counts = shares(static_cast<std::int64_t>(bytes.size()), data);
-    auto from = bytes.begin();
-    for (std::size_t split = 0; split < parts.size(); from += counts[split++]) {
-      parts[split].insert(parts[split].end(), from, from + counts[split]);
+std::vector<TokenFile> TokenStream::open(const FileSearch& search, const Config& config,
+                                         std::int64_t vocab, std::vector<std::string>& paths) {
+  const bool text = config.data.kind == "text";
+  const FoundFiles found = find_files(search, config);
+  const auto& dtype = std::get<TokensData>(config.data.source).dtype;
+  const bool dtype_written = config.origins.contains("data.dtype");
+  std::vector<TokenFile> files;
+  for (const std::string& path : found.paths) {
+    TokenFile file = text
+                         ? open_text(path)
+                         : open_ids(path, dtype, dtype_written ? origin(config, "data.dtype") : "");
+    if (!text) {
+      const IdType::Seen seen = check_ids(file, vocab);
+      if (facts_.ranges.empty()) {
+        facts_.ranges.push_back(
+            {"tokens", static_cast<double>(seen.smallest), static_cast<double>(seen.largest)});
+      }
+      DataFacts::Values& range = facts_.ranges[0];
+      range.smallest = std::min(range.smallest, static_cast<double>(seen.smallest));
+      range.largest = std::max(range.largest, static_cast<double>(seen.largest));
+    }
+    facts_.files.push_back({path,
+                            std::to_string(file.count()) + (text ? " bytes" : " ids, ") +
+                                (text ? "" : file.description),
+                            static_cast<std::int64_t>(file.ids.size())});
+    files.push_back(std::move(file));
+    paths.push_back(path);
+  }
+  note_left_out(search, found.left_out);
+  return files;
+}
+
+void TokenStream::add(Split split, const TokenFile& file, std::int64_t first, std::int64_t count) {
+  if (count == 0) return;
+  const std::byte* ids = file.ids.data() + static_cast<std::size_t>(first) * file.type->bytes;
+  segments_[static_cast<std::size_t>(split)].push_back({file.type, ids, size(split) + count});
+}
+
+void TokenStream::check_lengths(const TokensData& data, const Config& config) const {
+  for (std::size_t i = 0; i < kSplits.size(); ++i) {
+    const std::int64_t tokens = size(kSplits[i]);
+    if (tokens > data.sequence) continue;
+    const std::vector<std::string>& own = i == 0   ? data.path
+                                          : i == 1 ? data.validation_path
+                                                   : data.test_path;
+    const bool share = i > 0 && own.empty();
+    const std::string key = share || i == 0 ? "data.path"
+                            : i == 1        ? "data.validation_path"
+                                            : "data.test_path";
+    throw UserError(origin(config, key) + ": " + list_of(share ? data.path : own) + ": its " +
+                    kSplitNames[i] + " share has " + std::to_string(tokens) +
+                    " tokens, expected more than data.sequence " + std::to_string(data.sequence) +
+                    "; give more data or shorten the sequence");
+  }
+}
+
+void TokenStream::note_left_out(const FileSearch& search, const std::vector<LeftOut>& left_out) {
+  if (left_out.empty()) return;
+  facts_.notes.push_back(search.key + ": left out " + to_string(left_out));
+}
+
+void TokenStream::finish_facts(const TokensData& data) {
+  for (const Split split : kSplits) {
+    facts_.splits.push_back({std::string(name_of(split)), size(split), "tokens"});
+  }
+  if (data.test == 0 && data.test_path.empty()) {
+    facts_.notes.emplace_back("there is no test data: evaluation is on the validation data");
+  }
+  // Texts are read as they are, also where that may surprise.
+  std::map<std::string, std::vector<std::string>> peculiar;
+  for (const TokenFile& file : files_) {
+    if (file.description != "bytes") continue;
+    if (const std::string what = text_peculiarity(file); !what.empty()) {
+      peculiar[what].push_back(file.path);
     }
   }
-  for (std::size_t split = 0; split < parts.size(); ++split) {
-    ranges_[split] = {static_cast<std::int64_t>(bytes_.size()),
-                      static_cast<std::int64_t>(parts[split].size())};
-    bytes_.insert(bytes_.end(), parts[split].begin(), parts[split].end());
-    parts[split] = {};
+  for (const auto& [what, paths] : peculiar) {
+    facts_.notes.push_back(list_of(paths) + ": has " + what +
+                           "; its bytes are the tokens as they are");
   }
-  return path;
-}
-
-std::string TokenStream::read_ids(const TokensData& data, const Config& config,
-                                  std::int64_t vocab) {
-  const std::string path = existing(data.path, config, "data.path");
-  const std::string extension = fs::path(path).extension().string();
-  if (extension != ".npy" && extension != ".bin") {
-    throw UserError(path + ": expected a .npy or .bin file of token ids" +
-                    (extension.empty() ? "" : ", found " + extension) +
-                    "; data.kind: text reads the bytes of any file");
+  // nanoGPT writes train.bin and val.bin.
+  for (const TokenFile& file : files_) {
+    const fs::path path(file.path);
+    std::error_code error;
+    const fs::path beside = path.parent_path() / "val.bin";
+    if (path.filename() == "train.bin" && data.validation_path.empty() &&
+        fs::exists(beside, error)) {
+      facts_.notes.push_back(beside.string() + " is not read; data.validation_path: " +
+                             beside.string() + " makes it the validation data");
+    }
   }
-  bytes_ = read_file(path);
-  if (extension == ".npy") {
-    const NpyParts parts = split_npy(bytes_, path);
-    type_ = &type_in_npy(parts, path);
-    begin_ = bytes_.size() - parts.data.size();
-  } else {
-    type_ = &type_named(data.dtype);
-    check_whole(bytes_.size(), data.dtype, path);
-  }
-  const auto tokens = static_cast<std::int64_t>((bytes_.size() - begin_) / type_->bytes);
-  check_ids(*type_, bytes_.data() + begin_, tokens, vocab, path);
-  const auto counts = shares(tokens, data);
-  ranges_ = {Range{0, counts[0]}, Range{counts[0], counts[1]},
-             Range{counts[0] + counts[1], counts[2]}};
-  return path;
 }
 
 }  // namespace mixflow

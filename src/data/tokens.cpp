@@ -28,6 +28,8 @@ class Tokens final : public TaskSource {
   bool same_batch_every_step() const override { return false; }
   std::int64_t output_width() const override { return vocab_; }
 
+  DataFacts facts() const override { return stream_ ? stream_->facts() : DataFacts{}; }
+
   // A task's outer examples are drawn first: more steps only add batches.
   void fill_task(Split split, std::uint64_t index, std::int64_t task, std::int64_t steps, Precision,
                  std::span<std::byte* const> inner,

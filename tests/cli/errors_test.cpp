@@ -27,6 +27,15 @@ std::string ids(const std::string& descr, auto id_at) {
   return npy(descr, "(100,)", raw(values));
 }
 
+// A hundred ids after llm.c's header of 256 int32, which says `count`.
+std::string llmc_ids(std::int32_t count) {
+  std::vector<std::int32_t> header(256);
+  header[0] = 20240520;
+  header[1] = 1;
+  header[2] = count;
+  return raw(header) + raw(std::vector<std::uint16_t>(100, 7));
+}
+
 // Good files, and one for each way of being bad.
 std::map<std::string, std::string> data_files() {
   std::vector<float> x;
@@ -64,6 +73,9 @@ std::map<std::string, std::string> data_files() {
       {"ids_2d.npy", npy("|u1", "(3, 2)", "abcdef")},
       {"truncated_ids.npy", npy("<i4", "(4,)", raw(std::vector<std::int32_t>{0, 1, 2}))},
       {"odd.bin", "odd"},
+      {"wide.bin", raw(std::vector<std::int32_t>(100, 7))},
+      {"llmc.bin", llmc_ids(99)},
+      {"llmc_good.bin", llmc_ids(100)},
       {"empty.npz", "PK\x05\x06" + std::string(18, '\0')},
       {"cut.npz", "PK\x03\x04" + std::string(30, '\0')},
   };
