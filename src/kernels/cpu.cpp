@@ -1,6 +1,5 @@
 #include "kernels/cpu.h"
 
-#include <omp.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -173,11 +172,10 @@ double measure_bf16_gflops(int threads) {
   constexpr std::int64_t kPanel = kTiles * kBf16TileWords;
   const Bf16Kernels& kernels = bf16_kernels();
   constexpr std::int64_t kStride = kSize + 16;
-  double seconds = 0;
-  int team = 0;  // there may be fewer threads than asked for
-#pragma omp parallel num_threads(threads) reduction(max : seconds) reduction(+ : team)
-  {
-    team = 1;
+  std::vector<double> seconds(static_cast<std::size_t>(threads));
+  int present = 1;  // there may be fewer threads than asked for
+  as_team(threads, [&](Team team) {
+    if (team.thread == 0) present = team.threads;
     constexpr std::size_t kWords = std::size_t{kSize} * kSize / 2;
     constexpr std::size_t kLine = 16;                                  // words
     std::vector<std::uint32_t> store(2 * kWords + kLine, 0x3F803F80);  // ones
@@ -186,7 +184,7 @@ double measure_bf16_gflops(int threads) {
     const auto* a = static_cast<std::uint32_t*>(std::align(64, 2 * kWords * 4, aligned, room));
     const std::uint32_t* b = a + kWords;
     std::vector<float> c(kSize * kStride);
-    seconds = fastest(0.1, [&] {
+    seconds[static_cast<std::size_t>(team.thread)] = fastest(0.1, [&] {
       kernels.begin();
       for (std::int64_t j = 0; j < kSize; j += kBf16Block) {
         for (std::int64_t i = 0; i < kSize; i += kBf16Block) {
@@ -197,8 +195,9 @@ double measure_bf16_gflops(int threads) {
       }
       kernels.end();
     });
-  }
-  return 2.0 * kSize * kSize * kSize * team / seconds * 1e-9;
+  });
+  const double slowest = *std::max_element(seconds.begin(), seconds.end());
+  return 2.0 * kSize * kSize * kSize * present / slowest * 1e-9;
 }
 
 }  // namespace
@@ -215,18 +214,16 @@ int usable_cores() {
 void bind_threads(int threads) {
   if (threads < cpus().cores) return;
   const std::vector<int>& list = usable_cpus();
-#pragma omp parallel num_threads(threads)
-  {
-    const auto thread = static_cast<std::size_t>(omp_get_thread_num());
+  as_team(threads, [&](Team team) {
+    const auto thread = static_cast<std::size_t>(team.thread);
     const cpu_set_t mask = mask_of({list[thread % list.size()]});
     sched_setaffinity(0, sizeof(mask), &mask);  // where it is forbidden, threads stay as they are
-  }
+  });
 }
 
 void set_flush_denormals(int threads) {
   flush_denormals_here();
-#pragma omp parallel num_threads(threads)
-  flush_denormals_here();
+  as_team(threads, [](Team) { flush_denormals_here(); });
 }
 
 CpuInfo cpu_info() {
