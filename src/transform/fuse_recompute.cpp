@@ -1,6 +1,8 @@
 #include "transform/fuse_recompute.h"
 
 #include <optional>
+#include <ranges>
+#include <utility>
 
 #include "graph/op.h"
 
@@ -118,17 +120,27 @@ class Recompute {
       const std::optional<std::int64_t> kept = kept_longer(sources, r, limits.negligible);
       if (!kept || *kept > limits.most_kept) return false;
     }
-    std::vector<Nodes> before;
+    std::vector<std::pair<Nodes*, Nodes>> before;
+    const auto change = [&](Nodes& list, NodeIndex n) {
+      before.emplace_back(&list, list);
+      insert_sorted(list, n);
+    };
     for (const int r : readers) {
-      before.push_back(c_.at(r).members);
-      for (const NodeIndex n : nodes) insert_sorted(c_.at(r).members, n);
+      for (const NodeIndex n : nodes) {
+        change(c_.at(r).members, n);
+        change(c_.copies(n), r);
+      }
     }
-    if (!std::ranges::all_of(readers, [&](int r) { return c_.fits(c_.at(r).members, r); })) {
-      for (std::size_t i = 0; i < readers.size(); ++i) c_.at(readers[i]).members = before[i];
+    // What the copies read is a result of the cluster that makes it, which not all of its values
+    // can be: a number beside matrices cannot.
+    Nodes changed = readers;
+    for (const Id id : sources) {
+      const NodeIndex from = c_.producer(id);
+      if (from >= 0 && c_.home(from) >= 0) insert_sorted(changed, c_.home(from));
+    }
+    if (!std::ranges::all_of(changed, [&](int c) { return c_.fits(c_.at(c).members, c); })) {
+      for (auto& [list, was] : std::views::reverse(before)) *list = std::move(was);
       return false;
-    }
-    for (const NodeIndex n : nodes) {
-      for (const int r : readers) insert_sorted(c_.copies(n), r);
     }
     for (auto n = nodes.rbegin(); n != nodes.rend(); ++n) leave_home(*n);
     return true;
