@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <variant>
 #include <vector>
 
@@ -18,12 +17,13 @@
 #include "config/yaml.h"
 #include "util/error.h"
 #include "util/glob.h"
+#include "util/input_file.h"
 #include "util/text.h"
 
 namespace mixflow {
 namespace {
 
-constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+constexpr std::int64_t kMaxBytes = 1 << 20;
 
 // Walks the YAML tree and the schema together, and fills the structs.
 class Loader {
@@ -253,21 +253,7 @@ std::string read_document(const std::string& path, const DocumentKind& kind) {
   if (S_ISDIR(status.st_mode)) {
     throw UserError(path + ": is a directory; name a " + what + " file in it");
   }
-  errno = 0;
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) {
-    throw UserError(path + ": cannot read the " + what + ": " + std::strerror(errno) +
-                    "; check its permissions");
-  }
-  std::string text(kMaxBytes + 1, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(stream.gcount()));
-  if (stream.bad())
-    throw UserError(path + ": cannot read the " + what + ": " + std::strerror(errno));
-  if (text.size() > kMaxBytes) {
-    throw UserError(path + ": larger than 1 MiB, which no " + what + " is; check the path");
-  }
-  return text;
+  return read_text(path, SizeLimit{kMaxBytes, kind.name});
 }
 
 Config parse_config(const std::string& text, const std::string& name,

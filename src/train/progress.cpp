@@ -68,10 +68,4 @@ std::string format_seconds(double seconds) {
   return text;
 }
 
-std::string format_bytes(std::int64_t bytes) {
-  const auto value = static_cast<double>(bytes);
-  const BinaryUnit unit = binary_unit(value);
-  return formatted(unit.size == 1 ? "%.0f %s" : "%.1f %s", value / unit.size, unit.name);
-}
-
 }  // namespace mixflow

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "util/memory.h"  // format_bytes
+
 namespace mixflow {
 
 class Progress {
@@ -34,7 +36,5 @@ class Progress {
 
 // 4.2 s, 3 min 20 s, 2 h 5 min.
 std::string format_seconds(double seconds);
-// 12.3 KiB, 4.0 MiB.
-std::string format_bytes(std::int64_t bytes);
 
 }  // namespace mixflow

@@ -61,22 +61,6 @@ std::string reason(int error) {
   }
 }
 
-[[noreturn]] void fail_read(const fs::path& path, int error) {
-  const std::string where = path.string() + ": ";
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-      throw UserError(where + "no such file");
-    case EACCES:
-    case EPERM:
-      throw UserError(where + "may not be read (permission denied)");
-    case EISDIR:
-      throw UserError(where + "is a directory, expected a file");
-    default:
-      throw RunError(where + "cannot be read: " + reason(error));
-  }
-}
-
 [[noreturn]] void fail_write(const fs::path& path, const fs::path& directory, int error) {
   const std::string where = path.string() + ": ";
   switch (error) {
@@ -145,36 +129,6 @@ int write_all(int fd, std::span<const std::byte> bytes) {
 }
 
 }  // namespace
-
-std::vector<std::byte> read_file(const fs::path& path) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) fail_read(path, errno);
-  struct stat status {};
-  if (::fstat(file.get(), &status) != 0) fail_read(path, errno);
-  if (S_ISDIR(status.st_mode)) fail_read(path, EISDIR);
-
-  // The size is a hint only: pipes report 0, and a file may grow while it is read. One byte more
-  // than the hint lets the usual case end without growing the buffer.
-  std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size) + 1);
-  std::size_t size = 0;
-  while (true) {
-    if (size == bytes.size()) bytes.resize(2 * size);
-    const ssize_t count = ::read(file.get(), bytes.data() + size, bytes.size() - size);
-    if (count < 0) {
-      if (errno == EINTR) continue;
-      fail_read(path, errno);
-    }
-    if (count == 0) break;
-    size += static_cast<std::size_t>(count);
-  }
-  bytes.resize(size);
-  return bytes;
-}
-
-std::string read_text(const fs::path& path) {
-  const std::vector<std::byte> bytes = read_file(path);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 void write_atomically(const fs::path& path, std::span<const std::byte> bytes) {
   write_atomically(path, std::span(&bytes, 1));

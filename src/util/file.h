@@ -1,4 +1,5 @@
-// Whole files, read at once and written so that a crash or a full disk never leaves half of one.
+// Whole files, read at once (input_file.h) and written so that a crash or a full disk never leaves
+// half of one.
 #pragma once
 
 #include <cstddef>
@@ -8,12 +9,9 @@
 #include <string_view>
 #include <vector>
 
-namespace mixflow {
+#include "util/input_file.h"
 
-// The bytes of a file. UserError if it does not exist, is a directory or may not be read; RunError
-// if the disk fails.
-std::vector<std::byte> read_file(const std::filesystem::path& path);
-std::string read_text(const std::filesystem::path& path);
+namespace mixflow {
 
 // Replaces `path` by `bytes`: whoever looks, now or after a crash, sees the old file or the new
 // one, whole. The bytes go to a temporary name in the same directory, reach the disk, and are

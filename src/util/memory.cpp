@@ -82,4 +82,10 @@ BinaryUnit binary_unit(double bytes) {
   return unit;
 }
 
+std::string format_bytes(std::int64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  const BinaryUnit unit = binary_unit(value);
+  return formatted(unit.size == 1 ? "%.0f %s" : "%.1f %s", value / unit.size, unit.name);
+}
+
 }  // namespace mixflow

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace mixflow {
@@ -21,5 +22,7 @@ struct BinaryUnit {
   const char* name = "B";
 };
 BinaryUnit binary_unit(double bytes);
+// 12.3 KiB, 4.0 MiB.
+std::string format_bytes(std::int64_t bytes);
 
 }  // namespace mixflow

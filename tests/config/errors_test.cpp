@@ -165,14 +165,13 @@ TEST_CASE("a missing file, a directory and a file that is too large are told apa
   CHECK(message(folder.string()) == folder.string() + ": is a directory; name a config file in it");
   const std::string large = (folder / "large.yaml").string();
   std::ofstream(large) << std::string((1 << 20) + 1, '#');
-  CHECK(message(large) == large + ": larger than 1 MiB, which no config is; check the path");
+  CHECK(message(large) == large + ": larger than 1.0 MiB, which no config is; check the path");
   const std::string locked = (folder / "locked.yaml").string();
   std::ofstream(locked) << kLeast;
   std::filesystem::permissions(locked, std::filesystem::perms::none);
   // The superuser may read it all the same.
   if (!std::ifstream(locked)) {
-    CHECK(message(locked) ==
-          locked + ": cannot read the config: Permission denied; check its permissions");
+    CHECK(message(locked) == locked + ": may not be read (permission denied)");
   } else {
     CHECK(message(locked) == "it loads");
   }

@@ -3,9 +3,9 @@
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -64,18 +64,56 @@ TEST_CASE("a file without a directory in its name goes to the current one") {
   CHECK(read_text(directory.path / "plain.txt") == "x");
 }
 
-TEST_CASE("a pipe, whose size is unknown, is read to its end") {
+TEST_CASE("pipes, sockets, devices and directories are refused at once") {
   const TemporaryDirectory directory;
-  const fs::path pipe = directory.path / "pipe";
+  const std::string pipe = directory / "pipe", link = directory / "link";
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
-  const std::string text(10'000, 'p');
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::ofstream(pipe) << text;
-    ::_exit(0);
+  REQUIRE(::symlink(pipe.c_str(), link.c_str()) == 0);
+  for (const std::string& path : {pipe, link}) {
+    CHECK(message_of<UserError>([&] { read_file(path); }) ==
+          path + ": is a pipe, expected a file; write its content to a file first");
   }
-  CHECK(read_text(pipe) == text);
-  ::waitpid(child, nullptr, 0);
+  for (const std::string path : {"/dev/zero", "/dev/null"}) {
+    CHECK(message_of<UserError>([&] { read_file(path); }) ==
+          path + ": is a device, expected a file");
+  }
+  CHECK(message_of<UserError>([&] { read_file(directory.path); }) ==
+        directory.path.string() + ": is a directory, expected a file");
+  REQUIRE(::symlink(link.c_str(), (directory / "a").c_str()) == 0);
+  REQUIRE(::symlink((directory / "c").c_str(), (directory / "b").c_str()) == 0);
+  REQUIRE(::symlink((directory / "b").c_str(), (directory / "c").c_str()) == 0);
+  CHECK_THROWS_AS(read_file(directory / "a"), UserError);
+  CHECK_THROWS_AS(read_file(directory / "b"), UserError);  // links in a circle
+}
+
+TEST_CASE("a file that memory cannot hold is refused before it is read") {
+  const TemporaryDirectory directory;
+  const std::string file = directory / "sparse";
+  std::ofstream(file).put('x');
+  fs::resize_file(file, std::uintmax_t{1} << 43);
+  const std::string message = message_of<UserError>([&] { read_file(file); });
+  CHECK_MESSAGE(message.starts_with(file + ": holds 8.0 TiB, more than the "), message);
+  CHECK(message_of<UserError>([&] {
+          read_text(file, SizeLimit{100, "config"});
+        }) == file + ": larger than 100 B, which no config is; check the path");
+}
+
+TEST_CASE("files whose size is not known are read to their end") {
+  CHECK(read_text("/proc/self/stat").size() > 20);
+  CHECK(read_text("/proc/self/status").ends_with("\n"));
+}
+
+TEST_CASE("parts of an input are read where they stand, and a short file is noticed") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "a";
+  write_atomically(path, "0123456789");
+  const InputFile file(path);
+  CHECK(file.bytes() == 10);
+  std::array<char, 4> part{};
+  file.read(3, std::as_writable_bytes(std::span(part)));
+  CHECK(std::string(part.data(), part.size()) == "3456");
+  CHECK(message_of<UserError>([&] { file.read(8, std::as_writable_bytes(std::span(part))); }) ==
+        path + ": ends at byte 10, expected 12 or more; it may be truncated");
 }
 
 TEST_CASE("a missing file and a directory are the user's errors and are named") {
