@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "util/file.h"
 #include "util/memory.h"
+#include "util/text.h"
 
 namespace mixflow {
 
@@ -18,7 +19,9 @@ int run(const BenchCommand& o) {
   // Before anything is measured: a path that cannot be written is an error now, not at the end.
   if (!o.csv.empty()) write_atomically(o.csv, std::string_view());
   if (!o.quiet) {
-    options.progress = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+    options.progress = [](const std::string& line) {
+      std::fprintf(stderr, "%s\n", visible(line).c_str());
+    };
   }
   const BenchReport report = bench(combinations, options);
   for (const std::string& warning : report.warnings) spdlog::warn("{}", warning);

@@ -1,7 +1,9 @@
 #include "cli/cli.h"
 
+#include <poll.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -12,6 +14,7 @@
 
 #include "cli/subcommands.h"
 #include "util/error.h"
+#include "util/log_format.h"
 #include "util/text.h"
 
 namespace mixflow {
@@ -20,7 +23,7 @@ namespace {
 // Results go to stdout, logs to stderr.
 void log_to_stderr() {
   auto logger = spdlog::stderr_color_mt("mixflow");
-  logger->set_pattern("%^%l%$: %v");
+  logger->set_formatter(log_format("%^%l%$: %v"));
   spdlog::set_default_logger(std::move(logger));
 }
 
@@ -72,11 +75,19 @@ std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
   return command.get_name() + ": " + message + " (see mixflow " + command.get_name() + " --help)";
 }
 
-// Results that did not arrive are a failed run, not a success.
+// Whether whoever reads stdout has gone, as `head` does once it has its lines.
+bool reader_left() {
+  pollfd out{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+  return ::poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+// Results that did not arrive are a failed run, not a success; results that nobody wants to read on
+// are neither.
 void flush_results() {
   std::cout.flush();
   const bool flushed = std::fflush(stdout) == 0;
   if (flushed && std::ferror(stdout) == 0 && std::cout.good()) return;
+  if (reader_left()) return;
   throw RunError("stdout: the results could not be written; is the disk full, or stdout closed?");
 }
 

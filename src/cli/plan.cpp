@@ -7,8 +7,10 @@
 #include "cli/commands.h"
 #include "kernels/cpu.h"
 #include "train/baseline.h"
+#include "train/memory_check.h"
 #include "train/planned.h"
 #include "train/progress.h"
+#include "util/memory.h"
 #include "util/parallel.h"
 #include "util/table.h"
 #include "util/text.h"
@@ -20,9 +22,12 @@ struct Row {
   std::string file;
   KeyValues settings;
   PlannedStep plan;
+  std::string shortage;  // of memory; "" where it suffices
   std::int64_t reverse_dynamic_bytes = 0;
 
-  std::string name() const { return settings.empty() ? file : file + " " + to_text(settings); }
+  std::string name() const {
+    return visible_line(settings.empty() ? file : file + " " + to_text(settings));
+  }
 };
 
 Row plan_one(const std::string& file, const Combination& combination, bool explain) {
@@ -30,6 +35,8 @@ Row plan_one(const std::string& file, const Combination& combination, bool expla
   const std::unique_ptr<TaskSource> source = make_source(config);
   Row row{.file = file, .settings = combination.settings, .plan = plan_meta_step(config, *source)};
   if (!explain) row.plan.peak.clear();
+  row.shortage = memory_shortage(config, {row.plan.static_bytes, row.plan.dynamic_bytes},
+                                 usable_memory_bytes());
   row.reverse_dynamic_bytes =
       config.gradient.mode == Mode::reverse
           ? row.plan.dynamic_bytes
@@ -68,6 +75,7 @@ nlohmann::ordered_json to_json(const Row& row, bool explain) {
       {"static_bytes", row.plan.static_bytes},
       {"dynamic_bytes", row.plan.dynamic_bytes},
       {"reverse_dynamic_bytes", row.reverse_dynamic_bytes},
+      {"fits_memory", row.shortage.empty()},
       {"flop", row.plan.flop},
       {"model_flop", row.plan.model_flop},
       {"predicted_s", predicted_seconds(row.plan)},
@@ -144,6 +152,7 @@ int run(const PlanCommand& o) {
   const double gflops = matmul_peak(threads, rows.front().plan.bf16);
   if (o.json) {
     nlohmann::ordered_json json = {{"matmul_gflops", gflops},
+                                   {"usable_memory_bytes", usable_memory_bytes()},
                                    {"plans", nlohmann::ordered_json::array()}};
     for (const Row& row : rows) json["plans"].push_back(to_json(row, o.explain));
     std::printf("%s\n", json.dump(2).c_str());
@@ -154,6 +163,9 @@ int run(const PlanCommand& o) {
       "everything else in one meta-step;\nreverse: the reverse baseline's dynamic bytes over "
       "these; predicted: FLOPs at the measured matmul peak (%.0f GFLOP/s on %d thread%s)\n",
       table_of(rows).c_str(), gflops, threads, threads == 1 ? "" : "s");
+  for (const Row& row : rows) {
+    if (!row.shortage.empty()) std::printf("%s %s\n", row.name().c_str(), row.shortage.c_str());
+  }
   if (o.explain) {
     for (const Row& row : rows) {
       print_phases(row);

@@ -42,7 +42,8 @@ int run(const ReportCommand& o) {
   const Report report = make_report(options);
   for (const std::string& warning : report.warnings) spdlog::warn("{}", warning);
   if (o.out.empty()) {
-    std::fwrite(report.text.data(), 1, report.text.size(), stdout);
+    const std::string text = visible(report.text);
+    std::fwrite(text.data(), 1, text.size(), stdout);
   } else {
     write_atomically(o.out, report.text);
   }

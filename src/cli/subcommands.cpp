@@ -4,11 +4,10 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "config/schema.h"
 
 namespace mixflow {
 namespace {
-
-constexpr int kMostThreads = 1024;  // of --threads
 
 // An option that may be given several times, with one value each.
 CLI::Option* add_list(CLI::App& command, const std::string& name, std::vector<std::string>& values,

@@ -16,6 +16,7 @@
 #include "util/error.h"
 #include "util/memory.h"
 #include "util/table.h"
+#include "util/text.h"
 
 namespace mixflow {
 namespace {
@@ -153,13 +154,13 @@ void print_summary(const SweepSummary& summary, const SweepSpec& spec, const Swe
               summary.points, summary.failed, summary.skipped, left);
   if (summary.best_loss) {
     std::printf("Best held-out loss (%s): %.4g, %s\n", summary.best_split.c_str(),
-                *summary.best_loss, summary.best.c_str());
+                *summary.best_loss, visible_line(summary.best).c_str());
   }
   for (const SweepSummary::Problem& problem : summary.problems) {
-    std::printf("  %s: %s: %s\n", problem.point.c_str(), problem.kind.c_str(),
-                problem.reason.c_str());
+    std::printf("  %s: %s: %s\n", visible_line(problem.point).c_str(),
+                visible_line(problem.kind).c_str(), visible(problem.reason).c_str());
   }
-  std::printf("Sweep directory: %s%s\n", directory.path().c_str(),
+  std::printf("Sweep directory: %s%s\n", visible_line(directory.path().string()).c_str(),
               summary.failed > 0 ? "; --retry-failed runs failed points again" : "");
 }
 

@@ -1,3 +1,5 @@
+#include <spdlog/spdlog.h>
+
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -6,6 +8,7 @@
 #include "train/trainer.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/text.h"
 
 namespace mixflow {
 
@@ -29,7 +32,14 @@ int run(const TrainCommand& o) {
   if (o.json) {
     std::printf("%s\n", to_json(summary).c_str());
   } else {
-    std::printf("%sRun directory: %s\n", to_text(summary).c_str(), options.out.c_str());
+    std::printf("%sRun directory: %s\n", visible(to_text(summary)).c_str(),
+                visible(options.out.string()).c_str());
+  }
+  // The training is done and its results are in the run directory, whoever reads stdout or not.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    std::clearerr(stdout);
+    spdlog::warn("stdout could not be written; the summary is in {}",
+                 (options.out / "summary.json").string());
   }
   return summary.interrupted ? 130 : 0;
 }

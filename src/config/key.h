@@ -176,6 +176,10 @@ class Keys {
   template <class At>
   Key& integer(std::string name, At at, std::int64_t low, std::string doc) {
     const std::int64_t high = sizeof(FieldOf<At>) < 8 ? kLargestInt : kLargestInt64;
+    return integer(std::move(name), at, low, high, std::move(doc));
+  }
+  template <class At>
+  Key& integer(std::string name, At at, std::int64_t low, std::int64_t high, std::string doc) {
     return add(std::move(name), IntegerType{low, high}, std::move(doc), at);
   }
   template <class At>

@@ -13,6 +13,8 @@
 namespace mixflow {
 namespace {
 
+constexpr std::size_t kMaxDepth = 32;
+
 // a.b[2].c -> a b 2 c
 std::vector<std::string> segments(std::string path) {
   std::string dotted;
@@ -90,6 +92,9 @@ void apply_setting(YamlNode& root, const std::string& path, const TextPlace& pla
   const std::vector<std::string> parts = segments(path);
   if (has_gap(parts)) {
     fail_at(place, "", "expected the path of a key, such as inner.steps, got " + in_quotes(path));
+  }
+  if (parts.size() > kMaxDepth) {
+    fail_at(place, "", "no key lies deeper than " + std::to_string(kMaxDepth) + " levels");
   }
   std::string walked;
   YamlNode* node = &root;

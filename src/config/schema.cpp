@@ -503,7 +503,7 @@ std::vector<Key> config_keys() {
               "type of all arithmetic; bf16: f32, but the operands of large products are rounded "
               "to bf16")
       .also({"dtype"});
-  keys.integer("threads", &Config::threads, 0, "worker threads; 0: all cores")
+  keys.integer("threads", &Config::threads, 0, kMostThreads, "worker threads; 0: all cores")
       .in("threads")
       .also({"cores", "num_threads", "jobs"});
   keys.section("data", &Config::data, data_keys(), "where tasks come from")

@@ -10,6 +10,10 @@
 
 namespace mixflow {
 
+// The most threads of the config and of the command line: more are a slip, and beyond some number
+// the system refuses to start them.
+inline constexpr int kMostThreads = 1024;
+
 // The keys of Config, sections inside.
 const std::vector<Key>& schema();
 

@@ -14,29 +14,50 @@
 #include <utility>
 
 #include "util/error.h"
+#include "util/memory.h"
 #include "util/text.h"
 
 namespace mixflow {
 namespace {
 
 constexpr std::size_t kMaxDepth = 32;
-constexpr std::size_t kMaxNodes = 10'000;  // after aliases are copied: stops "billion laughs"
+// After aliases are copied: stops "billion laughs", of values and of long texts.
+constexpr std::size_t kMaxNodes = 10'000;
+constexpr std::size_t kMaxTextBytes = std::size_t{4} << 20;
 
-std::size_t count_nodes(const YamlNode& node) {
-  std::size_t count = 1;
-  for (const YamlNode& item : node.items) count += count_nodes(item);
-  for (const YamlEntry& entry : node.entries) count += count_nodes(entry.value);
-  return count;
-}
+struct TreeSize {
+  std::size_t nodes = 0, text_bytes = 0;
+};
 
-std::string_view line_of(std::string_view text, int line) {
-  for (; line > 1; --line) {
-    const std::size_t end = text.find('\n');
-    if (end == std::string_view::npos) return {};
-    text.remove_prefix(end + 1);
+void add_size(const YamlNode& node, TreeSize& size) {
+  ++size.nodes;
+  size.text_bytes += node.text.size();
+  for (const YamlNode& item : node.items) add_size(item, size);
+  for (const YamlEntry& entry : node.entries) {
+    size.text_bytes += entry.key.size();
+    add_size(entry.value, size);
   }
-  return text.substr(0, text.find('\n'));
 }
+
+// The lines of a text, found once.
+class Lines {
+ public:
+  explicit Lines(std::string_view text) : text_(text), begins_{0} {
+    for (std::size_t at = 0; (at = text.find('\n', at)) != std::string_view::npos;) {
+      begins_.push_back(++at);
+    }
+  }
+  // From 1; empty for a line that is not there.
+  std::string_view operator[](int line) const {
+    if (line < 1 || static_cast<std::size_t>(line) > begins_.size()) return {};
+    const std::string_view rest = text_.substr(begins_[static_cast<std::size_t>(line) - 1]);
+    return rest.substr(0, rest.find('\n'));
+  }
+
+ private:
+  std::string_view text_;
+  std::vector<std::size_t> begins_;
+};
 
 // Whether the quote that opens at text[0] closes on its line.
 bool quote_closes(std::string_view text) {
@@ -82,7 +103,7 @@ std::string translated(const std::string& message) {
 class TreeBuilder : public YAML::EventHandler {
  public:
   TreeBuilder(std::string_view text, TextPlace start, std::string path)
-      : text_(text), start_(std::move(start)), path_(std::move(path)) {}
+      : lines_(text), start_(std::move(start)), path_(std::move(path)) {}
 
   YamlNode take_root() { return std::move(root_); }
   bool started_second() const { return documents_ > 1; }
@@ -122,7 +143,7 @@ class TreeBuilder : public YAML::EventHandler {
     }
     // yaml-cpp often trips on the line after the one with the tab.
     for (const int line : {error.mark.line + 1, error.mark.line}) {
-      const std::string_view source = line_of(text_, line);
+      const std::string_view source = lines_[line];
       const std::size_t tab = source.substr(0, source.find_first_not_of(" \t")).find('\t');
       if (line < 1 || tab == std::string_view::npos) continue;
       fail_at({start_.source, start_.line == 0 ? 0 : line, static_cast<int>(tab) + 1}, path_,
@@ -157,7 +178,7 @@ class TreeBuilder : public YAML::EventHandler {
               "this alias (*) stands inside what it refers to; move its anchor (&) elsewhere");
     }
     YamlNode copy = found->second;
-    nodes_ += count_nodes(copy);
+    add_size(copy, size_);
     check_size(mark);
     add(std::move(copy), 0);
   }
@@ -183,7 +204,7 @@ class TreeBuilder : public YAML::EventHandler {
 
   // yaml-cpp takes the rest of the file where a closing quote is missing, and says nothing.
   bool runs_over_lines(const YAML::Mark& mark) const {
-    const std::string_view source = line_of(text_, mark.line + 1);
+    const std::string_view source = lines_[mark.line + 1];
     const auto column = static_cast<std::size_t>(mark.column);
     if (column >= source.size()) return false;
     return (source[column] == '"' || source[column] == '\'') &&
@@ -191,9 +212,13 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   void check_size(const YAML::Mark& mark) const {
-    if (nodes_ > kMaxNodes) {
+    if (size_.nodes > kMaxNodes) {
       fail_at(place(mark), current_path(),
               "more than " + std::to_string(kMaxNodes) + " values once aliases are expanded");
+    }
+    if (size_.text_bytes > kMaxTextBytes) {
+      fail_at(place(mark), current_path(),
+              "more than " + format_bytes(kMaxTextBytes) + " of text once aliases are expanded");
     }
   }
 
@@ -201,7 +226,7 @@ class TreeBuilder : public YAML::EventHandler {
     if (!tag.empty() && tag != "?" && tag != "!") {
       fail_at(place(mark), current_path(), "tags (!) have no meaning here; remove the tag");
     }
-    ++nodes_;
+    ++size_.nodes;
     check_size(mark);
     YamlNode node;
     node.kind = kind;
@@ -288,7 +313,7 @@ class TreeBuilder : public YAML::EventHandler {
     }
   }
 
-  std::string_view text_;
+  Lines lines_;
   TextPlace start_;
   std::string path_;
   int documents_ = 0;
@@ -296,7 +321,7 @@ class TreeBuilder : public YAML::EventHandler {
   YamlNode root_;
   std::vector<Open> open_;
   std::map<YAML::anchor_t, YamlNode> anchors_;
-  std::size_t nodes_ = 0;
+  TreeSize size_;
 };
 
 // Whether plain text stays what it is inside brackets. Numbers and truth values are bare words too.
@@ -334,9 +359,18 @@ void check_bytes(const std::string& text, const TextPlace& start, const std::str
                         : "not UTF-8 text; save the file as UTF-8");
 }
 
+// yaml-cpp takes hundreds of bytes for each bracket before it tells of the first.
+void check_brackets(const std::string& text, const TextPlace& start, const std::string& path) {
+  const auto brackets = std::ranges::count_if(text, [](char c) { return c == '[' || c == '{'; });
+  if (brackets > static_cast<std::ptrdiff_t>(kMaxNodes)) {
+    fail_at(start, path, "more than " + std::to_string(kMaxNodes) + " brackets");
+  }
+}
+
 YamlNode parse(const std::string& text, const TextPlace& start, const std::string& path,
                const DocumentKind& kind = {}) {
   check_bytes(text, start, path, kind);
+  check_brackets(text, start, path);
   TreeBuilder builder(text, start, path);
   std::istringstream stream(text);
   try {

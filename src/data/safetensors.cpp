@@ -6,8 +6,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <numeric>
-#include <set>
-#include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "util/error.h"
@@ -23,252 +22,215 @@ using Json = nlohmann::json;
 
 constexpr std::size_t kPrefix = 8;
 constexpr std::size_t kAlignment = 8;
-constexpr std::uint64_t kMaxHeader = 100'000'000;  // as the reference implementation
-constexpr int kMaxDepth = 4;                       // file, tensor, list; one to spare
 
-struct StoredInfo {
-  StoredType type;
-  std::string_view name;
-  std::int64_t bytes;
-};
-constexpr std::array kStored = {
-    StoredInfo{StoredType::f32, "F32", 4},
-    StoredInfo{StoredType::f64, "F64", 8},
-    StoredInfo{StoredType::i32, "I32", 4},
-    StoredInfo{StoredType::i64, "I64", 8},
-};
-const StoredInfo& info(StoredType type) { return kStored[static_cast<std::size_t>(type)]; }
-
-// The header as JSON. A name that occurs twice would silently win over the first one: refused while
-// parsing.
-Json parse_header(std::string_view text, const std::string& file) {
-  std::vector<std::set<std::string>> keys;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > kMaxDepth) throw UserError(file + ": the header is nested too deeply");
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key &&
-        !keys.back().insert(parsed.get_ref<const std::string&>()).second) {
-      throw UserError(file + ": \"" + parsed.get<std::string>() + "\" occurs twice in the header");
-    }
-    return true;
-  };
-  try {
-    Json header = Json::parse(text, watch);
-    if (!header.is_object()) throw UserError(file + ": the header is not a JSON object");
-    return header;
-  } catch (const Json::exception& error) {
-    const auto* syntax = dynamic_cast<const Json::parse_error*>(&error);
-    throw UserError(file + ": the header is not JSON" +
-                    (syntax ? " (byte " + std::to_string(syntax->byte) + ")" : std::string()));
+// The upper half of a float32.
+struct BFloat16 {
+  std::uint16_t bits;
+  explicit operator float() const {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U);
   }
-}
-
-// A list of non-negative integers.
-std::vector<std::int64_t> integers(const Json& tensor, const char* key, const std::string& where) {
-  const auto found = tensor.find(key);
-  std::vector<std::int64_t> result;
-  bool good = found != tensor.end() && found->is_array();
-  for (std::size_t i = 0; good && i < found->size(); ++i) {
-    const Json& value = (*found)[i];
-    good = value.is_number_unsigned() &&
-           value.get<std::uint64_t>() <= static_cast<std::uint64_t>(INT64_MAX);
-    if (good) result.push_back(value.get<std::int64_t>());
-  }
-  if (!good) throw UserError(where + key + ": expected a list of whole numbers >= 0");
-  return result;
-}
-
-StoredType read_type(const Json& tensor, const std::string& where) {
-  const auto found = tensor.find("dtype");
-  if (found == tensor.end() || !found->is_string()) {
-    throw UserError(where + "dtype: expected a text such as \"F32\"");
-  }
-  const auto& name = found->get_ref<const std::string&>();
-  for (const StoredInfo& stored : kStored) {
-    if (stored.name == name) return stored.type;
-  }
-  throw UserError(where + "dtype " + name + " is not supported, expected F32, F64, I32 or I64");
-}
-
-struct Extent {
-  std::uint64_t begin = 0, end = 0;
-  NamedTensor tensor;
 };
 
-Extent read_tensor(const std::string& name, const Json& tensor, std::span<const std::byte> data,
-                   const std::string& where) {
-  if (!tensor.is_object()) throw UserError(where + "expected {dtype, shape, data_offsets}");
-  NamedTensor result{.name = name, .type = read_type(tensor, where), .shape = {}, .data = {}};
-  result.shape = integers(tensor, "shape", where);
-  const std::vector<std::int64_t> offsets = integers(tensor, "data_offsets", where);
-  if (offsets.size() != 2 || offsets[0] > offsets[1]) {
-    throw UserError(where + "data_offsets: expected [begin, end] with begin <= end");
+// IEEE 754 binary16. Its subnormal numbers are normal ones in float32.
+struct Float16 {
+  std::uint16_t bits;
+  explicit operator float() const {
+    const std::uint32_t sign = (bits & 0x8000U) << 16U, rest = bits & 0x7fffU;
+    const std::uint32_t small = std::bit_cast<std::uint32_t>(static_cast<float>(rest) * 0x1p-24F);
+    const std::uint32_t usual = (rest << 13U) + (112U << 23U);
+    const std::uint32_t special = rest << 13U | 0x7f800000U;  // infinity, NaN
+    return std::bit_cast<float>(sign | (rest < 0x0400U ? small : rest < 0x7c00U ? usual : special));
   }
-  std::int64_t bytes = stored_bytes(result.type), limit = bytes;
-  for (std::int64_t size : result.shape) {
-    if (__builtin_mul_overflow(limit, std::max<std::int64_t>(size, 1), &limit)) {
-      throw UserError(where + "impossible shape " + to_string(result.shape));
-    }
-    bytes *= size;
+};
+
+// Any byte but 0 is true.
+struct Truth {
+  std::uint8_t byte;
+  explicit operator std::int32_t() const { return byte != 0 ? 1 : 0; }
+};
+
+// `use(T{})` for the type in memory; false for a type that cannot be read.
+template <class Use>
+bool with_type(StoredType type, Use use) {
+  switch (type) {
+    case StoredType::f32:
+      return use(float{}), true;
+    case StoredType::f64:
+      return use(double{}), true;
+    case StoredType::i32:
+      return use(std::int32_t{}), true;
+    case StoredType::i64:
+      return use(std::int64_t{}), true;
+    case StoredType::f16:
+      return use(Float16{}), true;
+    case StoredType::bf16:
+      return use(BFloat16{}), true;
+    case StoredType::i8:
+      return use(std::int8_t{}), true;
+    case StoredType::u8:
+      return use(std::uint8_t{}), true;
+    case StoredType::i16:
+      return use(std::int16_t{}), true;
+    case StoredType::u16:
+      return use(std::uint16_t{}), true;
+    case StoredType::u32:
+      return use(std::uint32_t{}), true;
+    case StoredType::u64:
+      return use(std::uint64_t{}), true;
+    case StoredType::boolean:
+      return use(Truth{}), true;
+    case StoredType::other:
+      break;
   }
-  if (offsets[1] - offsets[0] != bytes) {
-    throw UserError(where + std::to_string(offsets[1] - offsets[0]) + " bytes of data, expected " +
-                    std::to_string(bytes) + " for " + std::string(stored_name(result.type)) +
-                    to_string(result.shape));
-  }
-  const auto begin = static_cast<std::uint64_t>(offsets[0]);
-  const auto end = static_cast<std::uint64_t>(offsets[1]);
-  if (end > data.size()) {
-    throw UserError(where + "its data ends at byte " + std::to_string(end) +
-                    " of the data, but the file holds " + std::to_string(data.size()) +
-                    "; it may be truncated");
-  }
-  result.data.assign(data.begin() + offsets[0], data.begin() + offsets[1]);
-  return {begin, end, std::move(result)};
+  return false;
 }
 
-// Every byte of the data belongs to exactly one tensor: else two tensors share memory, or bytes are
-// hidden. `extents` is sorted by position.
-void check_coverage(const std::vector<Extent>& extents, std::size_t data_size,
-                    const std::string& file) {
-  std::uint64_t covered = 0;
-  const std::string* last = nullptr;
-  for (const auto& [begin, end, tensor] : extents) {
-    if (begin < covered) {
-      throw UserError(file + ": \"" + tensor.name + "\" overlaps \"" + *last + "\"");
-    }
-    if (begin > covered) {
-      throw UserError(file + ": no tensor owns bytes " + std::to_string(covered) + " to " +
-                      std::to_string(begin) + " of the data");
-    }
-    covered = end;
-    last = &tensor.name;
-  }
-  if (covered != data_size) {
-    throw UserError(file + ": " + std::to_string(data_size - covered) +
-                    " bytes after the last tensor belong to none");
+template <class T>
+T element(std::span<const std::byte> data, std::size_t i) {
+  T value;
+  std::memcpy(&value, data.data() + i * sizeof(T), sizeof(T));
+  return value;
+}
+
+// The arithmetic value of an element.
+template <class T>
+auto plain(T value) {
+  if constexpr (std::is_same_v<T, Truth>) {
+    return static_cast<std::int32_t>(value);
+  } else if constexpr (std::is_class_v<T>) {
+    return static_cast<float>(value);
+  } else {
+    return value;
   }
 }
 
 template <class From, class To>
-void convert(std::span<const std::byte> from, std::span<std::byte> to) {
+void convert(const NamedTensor& tensor, std::span<std::byte> to, const std::string& file) {
   for (std::size_t i = 0; i < to.size() / sizeof(To); ++i) {
-    From value;
-    std::memcpy(&value, from.data() + i * sizeof(From), sizeof(From));
+    const auto value = plain(element<From>(tensor.data, i));
+    if constexpr (std::is_integral_v<To>) {
+      // An index or label that does not fit 32 bits must not wrap around.
+      if (!std::in_range<To>(value)) {
+        throw UserError(file + ": " + element_name(tensor.name, tensor.shape, i) + " is " +
+                        std::to_string(value) + ", which does not fit 32 bits");
+      }
+    }
     const To result = static_cast<To>(value);
     std::memcpy(to.data() + i * sizeof(To), &result, sizeof(To));
   }
 }
 
-template <class To>
-void convert_to(StoredType type, std::span<const std::byte> from, std::span<std::byte> to) {
-  switch (type) {
-    case StoredType::f32:
-      return convert<float, To>(from, to);
-    case StoredType::f64:
-      return convert<double, To>(from, to);
-    case StoredType::i32:
-      return convert<std::int32_t, To>(from, to);
-    case StoredType::i64:
-      return convert<std::int64_t, To>(from, to);
+// Of the whole file, its size checked against the file's.
+std::uint64_t header_size_of(std::span<const std::byte> prefix, std::uint64_t file_size,
+                             const std::string& name) {
+  std::uint64_t header_size = 0;
+  if (file_size < kPrefix) {
+    throw UserError(name + ": not a safetensors file (" + std::to_string(file_size) + " bytes)");
   }
+  std::memcpy(&header_size, prefix.data(), kPrefix);
+  if (header_size > file_size - kPrefix) {
+    throw UserError(name + ": not a safetensors file, or truncated: a header of " +
+                    std::to_string(header_size) + " bytes in a file of " +
+                    std::to_string(file_size));
+  }
+  if (header_size > kMaxSafetensorsHeader) {
+    throw UserError(name + ": a header of " + std::to_string(header_size) +
+                    " bytes, expected at most " + std::to_string(kMaxSafetensorsHeader));
+  }
+  return header_size;
 }
 
-// An index or label that does not fit 32 bits must not wrap around.
-void convert_to_i32(const NamedTensor& tensor, std::span<std::byte> to, const std::string& where) {
-  if (tensor.type == StoredType::i32) {
-    std::copy(tensor.data.begin(), tensor.data.end(), to.begin());
-    return;
-  }
-  for (std::size_t i = 0; i < tensor.data.size() / sizeof(std::int64_t); ++i) {
-    std::int64_t value;
-    std::memcpy(&value, tensor.data.data() + i * sizeof(value), sizeof(value));
-    if (value < INT32_MIN || value > INT32_MAX) {
-      throw UserError(where + std::to_string(value) + " does not fit 32 bits");
-    }
-    const auto narrow = static_cast<std::int32_t>(value);
-    std::memcpy(to.data() + i * sizeof(narrow), &narrow, sizeof(narrow));
-  }
+NamedTensor without_data(const StoredTensor& tensor) {
+  return {.name = tensor.name, .type = tensor.type, .shape = tensor.shape, .data = {}};
 }
 
 }  // namespace
 
-std::int64_t stored_bytes(StoredType type) { return info(type).bytes; }
-std::string_view stored_name(StoredType type) { return info(type).name; }
-
-StoredType stored_type(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return StoredType::f32;
-    case DType::f64:
-      return StoredType::f64;
-    case DType::i32:
-      break;
+std::string element_name(const std::string& tensor, const Shape& shape, std::size_t index) {
+  if (shape.empty()) return tensor;
+  Shape at(shape.size());
+  auto rest = static_cast<std::int64_t>(index);
+  for (std::size_t axis = shape.size(); axis-- > 0;) {
+    at[axis] = rest % shape[axis];
+    rest /= shape[axis];
   }
-  return StoredType::i32;
+  return tensor + to_string(at);
 }
 
 const NamedTensor* TensorFile::find(std::string_view name) const {
-  const auto found = std::find_if(tensors.begin(), tensors.end(),
-                                  [&](const NamedTensor& tensor) { return tensor.name == name; });
+  const auto found = std::ranges::find(tensors, name, &NamedTensor::name);
   return found == tensors.end() ? nullptr : &*found;
 }
 
 void copy_tensor(const NamedTensor& tensor, DType dtype, std::span<std::byte> out,
                  const std::string& file) {
-  MIXFLOW_CHECK(
-      static_cast<std::int64_t>(out.size()) == num_elements(tensor.shape) * dtype_bytes(dtype),
-      tensor.name + ": the destination has another size");
-  const std::string where = file + ": " + tensor.name + ": ";
-  if (dtype == DType::f32) return convert_to<float>(tensor.type, tensor.data, out);
-  if (dtype == DType::f64) return convert_to<double>(tensor.type, tensor.data, out);
-  if (tensor.type == StoredType::f32 || tensor.type == StoredType::f64) {
-    throw UserError(where + "holds " + std::string(stored_name(tensor.type)) +
+  const std::int64_t elements = num_elements(tensor.shape);
+  MIXFLOW_CHECK(static_cast<std::int64_t>(out.size()) == elements * dtype_bytes(dtype),
+                tensor.name + ": the place for it has another size");
+  if (dtype == DType::i32 && !holds_whole_numbers(tensor.type)) {
+    throw UserError(file + ": " + tensor.name + ": holds " + std::string(stored_name(tensor.type)) +
                     ", expected whole numbers (I32 or I64)");
   }
-  convert_to_i32(tensor, out, where);
+  const bool known = with_type(tensor.type, [&](auto example) {
+    using From = decltype(example);
+    if (dtype == DType::f32) return convert<From, float>(tensor, out, file);
+    if (dtype == DType::f64) return convert<From, double>(tensor, out, file);
+    if constexpr (std::is_integral_v<decltype(plain(example))>) {
+      return convert<From, std::int32_t>(tensor, out, file);
+    }
+  });
+  if (!known) {
+    throw UserError(file + ": " + tensor.name +
+                    ": of a type that mixflow cannot read, expected F16, BF16, F32 or F64");
+  }
+}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
+  const std::string name = path.string();
+  const auto size = static_cast<std::uint64_t>(file_.bytes());
+  std::array<std::byte, kPrefix> prefix{};
+  file_.read_some(0, prefix);
+  const std::uint64_t header_size = header_size_of(prefix, size, name);
+  data_begin_ = kPrefix + header_size;
+  std::string text(header_size, ' ');
+  file_.read(kPrefix, std::as_writable_bytes(std::span(text)));
+  header_ = parse_safetensors_header(text, size - data_begin_, name);
+}
+
+const StoredTensor* SafetensorsFile::find(std::string_view name) const {
+  const auto found = std::ranges::find(header_.tensors, name, &StoredTensor::name);
+  return found == header_.tensors.end() ? nullptr : &*found;
+}
+
+NamedTensor SafetensorsFile::read(const StoredTensor& tensor) const {
+  NamedTensor result = without_data(tensor);
+  result.data.resize(tensor.end - tensor.begin);
+  file_.read(static_cast<std::int64_t>(data_begin_ + tensor.begin), result.data);
+  return result;
 }
 
 TensorFile parse_safetensors(std::span<const std::byte> file, const std::string& name) {
-  std::uint64_t header_size = 0;
-  if (file.size() < kPrefix) {
-    throw UserError(name + ": not a safetensors file (" + std::to_string(file.size()) + " bytes)");
-  }
-  std::memcpy(&header_size, file.data(), kPrefix);
-  if (header_size > kMaxHeader || header_size > file.size() - kPrefix) {
-    throw UserError(name + ": not a safetensors file, or truncated: a header of " +
-                    std::to_string(header_size) + " bytes in a file of " +
-                    std::to_string(file.size()));
-  }
+  const std::uint64_t header_size = header_size_of(file, file.size(), name);
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + kPrefix, header_size);
   const std::span<const std::byte> data = file.subspan(kPrefix + header_size);
-
+  SafetensorsHeader header = parse_safetensors_header(text, data.size(), name);
   TensorFile result;
-  std::vector<Extent> extents;
-  const Json header = parse_header(text, name);
-  for (const auto& [key, value] : header.items()) {
-    const std::string where = name + ": " + key + ": ";
-    if (key == "__metadata__") {
-      if (!value.is_object()) throw UserError(where + "expected an object of texts");
-      for (const auto& [field, content] : value.items()) {
-        if (!content.is_string()) throw UserError(where + field + ": expected a text");
-        result.metadata[field] = content.get<std::string>();
-      }
-      continue;
-    }
-    extents.push_back(read_tensor(key, value, data, where));
+  result.metadata = std::move(header.metadata);
+  for (const StoredTensor& tensor : header.tensors) {
+    result.tensors.push_back(without_data(tensor));
+    const auto bytes = data.subspan(tensor.begin, tensor.end - tensor.begin);
+    result.tensors.back().data.assign(bytes.begin(), bytes.end());
   }
-  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
-    return std::tie(a.begin, a.end, a.tensor.name) < std::tie(b.begin, b.end, b.tensor.name);
-  });
-  check_coverage(extents, data.size(), name);
-  for (Extent& extent : extents) result.tensors.push_back(std::move(extent.tensor));
   return result;
 }
 
 TensorFile read_safetensors(const std::filesystem::path& path) {
-  return parse_safetensors(read_file(path), path.string());
+  const SafetensorsFile file(path);
+  file.check_size();
+  TensorFile result;
+  result.metadata = file.metadata();
+  for (const StoredTensor& tensor : file.tensors()) result.tensors.push_back(file.read(tensor));
+  return result;
 }
 
 namespace {

@@ -11,16 +11,10 @@
 #include <string_view>
 #include <vector>
 
-#include "graph/graph.h"
+#include "data/safetensors_header.h"
+#include "util/input_file.h"
 
 namespace mixflow {
-
-// What a file may hold: the graph's types, and i64, NumPy's and PyTorch's default for integers.
-enum class StoredType : std::uint8_t { f32, f64, i32, i64 };
-
-std::int64_t stored_bytes(StoredType type);
-std::string_view stored_name(StoredType type);  // F32, F64, I32, I64: as in the header
-StoredType stored_type(DType dtype);
 
 struct NamedTensor {
   std::string name;
@@ -47,13 +41,35 @@ struct TensorFile {
 };
 
 // Copies `tensor` into `out`, converting between types: out holds the tensor's elements as `dtype`.
-// Integers may become floats, never the reverse: that is a UserError naming `file` and the tensor.
+// Integers may become floats, never the reverse, and are not cut to 32 bits: that is a UserError
+// naming `file`, the tensor and the element.
 void copy_tensor(const NamedTensor& tensor, DType dtype, std::span<std::byte> out,
                  const std::string& file);
 
+// An element in messages: "eta.lr[0,2]", or the name alone of a scalar.
+std::string element_name(const std::string& tensor, const Shape& shape, std::size_t index);
+
+// A file whose header has been read, and whose tensors are read one by one.
+class SafetensorsFile {
+ public:
+  // Throws UserError naming the file (and tensor) for whatever does not hold in it.
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  const std::vector<StoredTensor>& tensors() const { return header_.tensors; }
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+  const StoredTensor* find(std::string_view name) const;  // null if there is none
+  NamedTensor read(const StoredTensor& tensor) const;
+  void check_size() const { file_.check_size(); }  // UserError if memory cannot hold all of them
+
+ private:
+  InputFile file_;
+  SafetensorsHeader header_;
+  std::uint64_t data_begin_ = 0;
+};
+
 // Reads all tensors, in the order of their bytes. Throws UserError naming the file (and tensor) for
 // whatever does not hold in it: truncated, overlapping or missing bytes, sizes that do not fit
-// shapes, types other than the four, bad JSON, names that occur twice.
+// shapes, bad JSON, names that occur twice.
 TensorFile read_safetensors(const std::filesystem::path& path);
 TensorFile parse_safetensors(std::span<const std::byte> file, const std::string& name);
 

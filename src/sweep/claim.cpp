@@ -113,7 +113,16 @@ ClaimState inspect_claim(const fs::path& directory, const std::string& point, in
   const auto json =
       nlohmann::json::parse(text.data(), text.data() + std::max<ssize_t>(size, 0), nullptr, false);
   if (json.is_object()) {
-    state.owner = {json.value("host", ""), json.value("boot", ""), json.value("pid", 0)};
+    const auto of = [&](const char* key, auto as_long_as) {
+      const auto found = json.find(key);
+      return found != json.end() && as_long_as(*found) ? *found : nlohmann::json();
+    };
+    const auto text = [&](const char* key) {
+      const auto value = of(key, [](const auto& v) { return v.is_string(); });
+      return value.is_null() ? std::string() : value.template get<std::string>();
+    };
+    const auto pid = of("pid", [](const auto& v) { return v.is_number_integer(); });
+    state.owner = {text("host"), text("boot"), pid.is_null() ? 0 : pid.template get<int>()};
   }
   state.life = Life::unknown;
   if (state.owner.boot == this_process().boot) {

@@ -13,6 +13,8 @@ namespace {
 using NodePtr = std::shared_ptr<const Expression::Node>;
 
 constexpr int kMostLevels = 100;  // of parentheses and operators inside each other
+// Operators: a + b + .. is as deep as it is long.
+constexpr int kMostOperators = 1000;
 
 bool starts_name(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -78,11 +80,10 @@ class Lexer {
     };
     word();
     while (end + 1 < text_.size()) {
-      const std::size_t close = text_.find(']', end);
-      const bool item = text_[end] == '[' && is_digit(text_[end + 1]) &&
-                        close != std::string_view::npos &&
-                        text_.substr(end + 1, close - end - 1).find_first_not_of("0123456789") ==
-                            std::string_view::npos;
+      std::size_t close = end + 1;
+      while (close < text_.size() && is_digit(text_[close])) ++close;
+      const bool item =
+          text_[end] == '[' && close > end + 1 && close < text_.size() && text_[close] == ']';
       if (item) {
         end = close + 1;
       } else if (text_[end] == '.' && (starts_name(text_[end + 1]) || is_digit(text_[end + 1]))) {
@@ -186,6 +187,10 @@ class Parser {
   template <class Next>
   NodePtr joined(Operator op, NodePtr left, Next next) {
     const std::size_t offset = token_.offset;
+    if (++operators_ > kMostOperators) {
+      fail("more than " + std::to_string(kMostOperators) +
+           " operators; write a list (in [..]), or several conditions");
+    }
     advance();
     return make(op, offset, {std::move(left), next()});
   }
@@ -289,7 +294,7 @@ class Parser {
   Lexer lexer_;
   std::span<const std::string> axes_;
   Token token_;
-  int depth_ = 0;
+  int depth_ = 0, operators_ = 0;
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <ctime>
 #include <optional>
@@ -33,6 +34,55 @@ std::string utc_now() {
   char text[32];
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
   return text;
+}
+
+using Json = nlohmann::json;
+
+bool is_count(const Json& value, std::int64_t most) {
+  if (value.is_number_unsigned())
+    return value.get<std::uint64_t>() <= static_cast<std::uint64_t>(most);
+  return value.is_number_integer() && value.get<std::int64_t>() >= 0 &&
+         value.get<std::int64_t>() <= most;
+}
+bool is_text(const Json& value) { return value.is_string(); }
+bool is_small_count(const Json& value) { return is_count(value, 1 << 20); }
+bool is_bytes(const Json& value) { return is_count(value, std::int64_t{1} << 60); }
+bool is_number(const Json& value) { return value.is_number() || value.is_null(); }
+bool is_cpus(const Json& value) {
+  return value.is_array() && std::ranges::all_of(value, is_small_count);
+}
+
+// What the values of a record are where they are there. Readers take them as these.
+struct Field {
+  const char* name;
+  bool (*holds)(const Json&);
+};
+constexpr std::array kFields = {
+    Field{"point", is_text},
+    Field{"state", is_text},
+    Field{"attempt", [](const Json& value) { return is_count(value, kMostAttempts); }},
+    Field{"host", is_text},
+    Field{"boot", is_text},
+    Field{"scope", is_text},
+    Field{"kind", is_text},
+    Field{"reason", is_text},
+    Field{"split", is_text},
+    Field{"pid", [](const Json& value) { return is_count(value, INT32_MAX); }},
+    Field{"child", [](const Json& value) { return is_count(value, INT32_MAX); }},
+    Field{"heartbeat", [](const Json& value) { return is_count(value, INT32_MAX); }},
+    Field{"threads", is_small_count},
+    Field{"cpus", is_cpus},
+    Field{"process_bytes", is_bytes},
+    Field{"peak_rss_bytes", is_bytes},
+    Field{"seconds", is_number},
+    Field{"loss", is_number},
+};
+
+bool is_record(const Json& record) {
+  return record.is_object() && std::ranges::all_of(kFields, [&](const Field& field) {
+           const auto found = record.find(field.name);
+           return found == record.end() || field.holds(*found);
+         });
 }
 
 // Whole lines; returns where what is left begins.
@@ -83,14 +133,11 @@ void Ledger::refresh() {
 }
 
 void PointStates::read_line(std::string_view line) {
-  const nlohmann::json record = nlohmann::json::parse(line, nullptr, false);
-  const auto text = [&](const char* key) -> std::string {
-    const auto found = record.is_object() ? record.find(key) : record.end();
-    return found != record.end() && found->is_string() ? found->get<std::string>() : "";
-  };
-  const std::string id = record.is_object() ? text("point") : "";
+  const Json record = Json::parse(line, nullptr, false);
+  const bool sound = is_record(record);
+  const std::string id = sound ? record.value("point", "") : "";
   const std::optional<PointState> state =
-      record.is_object() ? state_of(text("state")) : std::nullopt;
+      sound ? state_of(record.value("state", "")) : std::nullopt;
   if (id.empty() || !state) {
     damaged_ += line.empty() ? 0 : 1;
     return;
@@ -98,7 +145,7 @@ void PointStates::read_line(std::string_view line) {
   PointStatus& status = points_[id];
   if (status.state == PointState::done) return;
   const auto attempt = record.find("attempt");
-  if (attempt != record.end() && attempt->is_number_integer()) {
+  if (attempt != record.end()) {
     if (attempt->get<int>() < status.attempt) return;  // of a process that was taken for dead
     status.attempt = attempt->get<int>();
   }

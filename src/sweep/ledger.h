@@ -25,6 +25,9 @@
 
 namespace mixflow {
 
+// Attempts of a point beyond this are no record of ours.
+inline constexpr int kMostAttempts = 1'000'000;
+
 enum class PointState : std::uint8_t { queued, running, done, failed, skipped };
 std::string_view name_of(PointState state);
 
@@ -41,7 +44,8 @@ struct PointStatus {
 // What a ledger's lines say of each point.
 class PointStates {
  public:
-  // A line without its end. One that is no record only counts as damaged. Nothing changes a point
+  // A line without its end. One that is no record, or has a value of a wrong type, only counts as
+  // damaged. Nothing changes a point
   // after `done`, nor do attempts before its latest: their processes were taken for dead.
   void read_line(std::string_view line);
   // A point that is not there has not been heard of.

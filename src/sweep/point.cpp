@@ -200,9 +200,38 @@ std::string to_line(const Point& point) {
   return json.dump() + "\n";
 }
 
+namespace {
+
+// Values that are read as numbers must be such numbers, and an id must be a file's name: it is that
+// of the point's directory.
+void check_types(const Json& json) {
+  const auto fail = [](const std::string& what) {
+    throw UserError("not a point of a sweep: " + what);
+  };
+  if (!json.is_object()) fail("expected an object");
+  const std::string id = json.at("id");
+  if (id.empty() || id.front() == '.' || id.find('/') != std::string::npos ||
+      id.find('\0') != std::string::npos) {
+    fail("id " + in_quotes(id) + " is no name of a directory");
+  }
+  const Json& settings = json.at("settings");
+  if (!settings.is_object()) fail("settings: expected an object");
+  for (const char* key :
+       {"threads", "meta_steps", "static_bytes", "dynamic_bytes", "process_bytes", "data_bytes"}) {
+    const Json& value = json.at(key);
+    const bool sound = value.is_number_integer() && value >= 0 &&
+                       value <= (std::string_view(key) == "threads" ? std::int64_t{1} << 20
+                                                                    : std::int64_t{1} << 60);
+    if (!sound) fail(std::string(key) + ": expected a whole number >= 0");
+  }
+}
+
+}  // namespace
+
 Point parse_point(const std::string& line) {
   try {
     const Json json = Json::parse(line);
+    check_types(json);
     Point point;
     point.id = json.at("id");
     point.settings = json.at("settings");

@@ -47,7 +47,7 @@ std::optional<RoomUse> Room::place(const Point& point, std::span<const RoomUse> 
 }
 
 std::string memory_scope() {
-  if (usable_memory_bytes() >= ram_bytes()) return this_process().boot;
+  if (group_memory_bytes() >= ram_bytes()) return this_process().boot;
   std::ostringstream groups;
   groups << std::ifstream("/proc/self/cgroup").rdbuf();
   return this_process().boot + " " + std::to_string(hash_of(groups.str()));

@@ -184,6 +184,10 @@ int Runner::free_attempt(const Point& point) {
     claim = next;
     ++last;
   }
+  if (last >= kMostAttempts) {
+    throw UserError(directory_.ledger().string() + ": " + point.id + " has had " +
+                    std::to_string(last) + " attempts; restore the file, or choose another --out");
+  }
   if (last == 0) return 1;
   if (last == status.attempt) {
     if (status.state != PointState::running) return last + 1;
@@ -333,8 +337,8 @@ Record Runner::outcome(const Job& job, const ChildExit& exit) {
       record["split"] = name_of(result->split);
     }
   } else {
-    const Failure failure = failure_of(exit, printed_by(run),
-                                       memory_limit(*job.point, options_.point_bytes));
+    const Failure failure =
+        failure_of(exit, printed_by(run), memory_limit(*job.point, options_.point_bytes));
     if (failure.kind == "in_use") {  // by a child of a process that was taken for dead, say
       try_after_[job.point->id] =
           Clock::now() + std::chrono::duration_cast<Clock::duration>(

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "train/progress.h"
+#include "util/text.h"
 
 namespace mixflow {
 namespace {
@@ -40,7 +41,8 @@ void SweepView::show(const SweepCounts& counts) {
   const double rate = elapsed > 0 ? (*first_left_ - counts.work_left) / elapsed : 0;
   std::string line = progress_text(counts, rate);
   if (terminal_ && line.size() >= columns()) line.resize(columns() - 1);
-  std::fprintf(stderr, "%s%s%s", terminal_ ? "\r\033[K" : "", line.c_str(), terminal_ ? "" : "\n");
+  std::fprintf(stderr, "%s%s%s", terminal_ ? "\r\033[K" : "", visible_line(line).c_str(),
+               terminal_ ? "" : "\n");
   std::fflush(stderr);
   open_ = terminal_;
 }
@@ -48,7 +50,7 @@ void SweepView::show(const SweepCounts& counts) {
 void SweepView::note(const std::string& line) {
   if (!enabled_) return;
   clear();
-  std::fprintf(stderr, "%s\n", line.c_str());
+  std::fprintf(stderr, "%s\n", visible(line).c_str());
 }
 
 void SweepView::clear() {

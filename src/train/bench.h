@@ -10,13 +10,14 @@
 #include <vector>
 
 #include "config/over.h"
+#include "train/memory_check.h"
 #include "train/planned.h"
 #include "train/profile.h"
 
 namespace mixflow {
 
 // Counted for a combination beside its plan: graphs, kernels, the data source, library buffers.
-inline constexpr std::int64_t kBenchAllowanceBytes = std::int64_t{64} << 20;
+inline constexpr std::int64_t kBenchAllowanceBytes = kAllowanceBytes;
 
 struct BenchOptions {
   int reps = 5;

@@ -15,6 +15,7 @@
 #include "meta/experiment.h"
 #include "meta/unroll.h"
 #include "train/baseline.h"
+#include "train/memory_check.h"
 #include "train/stage_run.h"
 #include "train/threads.h"
 #include "util/rng.h"
@@ -91,7 +92,7 @@ class Point {
  public:
   Point(const Config& config, const TaskSource& source)
       : experiment_(build_experiment(config, source, DType::f32, {.grad = true})),
-        run_(experiment_.grad, {.threads = 1}) {
+        run_(experiment_.grad, fitting(experiment_.grad, {.threads = 1}, config), {}) {
     draw_initial_values(experiment_, run_);
     run_.fill(source, Split::train, 1, Precision::f32);
     for (std::size_t t = 0; t < experiment_.initial.size(); ++t) {
@@ -133,7 +134,8 @@ struct Gradient {
 Gradient gradient(const Config& config, const TaskSource& source, const Point& point, DType dtype,
                   int threads) {
   const Experiment experiment = build_experiment(config, source, dtype, {.grad = true});
-  StageRun run(experiment.grad, plan_options(config, threads));
+  StageRun run(experiment.grad, fitting(experiment.grad, plan_options(config, threads), config),
+               {});
   point.give(run);
   run.run();
   Gradient result;
@@ -193,7 +195,7 @@ DirectionalDerivative directional_derivative(double scale, const Losses& losses)
 CheckLine differences(const Config& config, const TaskSource& source, const Point& point,
                       const Tensors& exact) {
   const Experiment experiment = build_experiment(config, source, DType::f64, {.objective = true});
-  StageRun run(experiment.objective, {.threads = 1});
+  StageRun run(experiment.objective, fitting(experiment.objective, {.threads = 1}, config), {});
   point.give(run);
   CheckLine line{.what = kDifferences, .tolerance = kDifferenceTolerance};
   // One random direction per tensor (its own entries only), so that every tensor is seen.

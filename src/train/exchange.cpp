@@ -11,41 +11,15 @@
 #include "meta/experiment.h"
 #include "train/baseline.h"
 #include "train/finite_difference.h"
+#include "train/memory_check.h"
 #include "train/progress.h"
 #include "train/stage_run.h"
+#include "train/take_inputs.h"
 #include "train/threads.h"
 #include "util/error.h"
 
 namespace mixflow {
 namespace {
-
-// Overwrites drawn inputs by those of the file; names the ones that it lacks.
-std::vector<std::string> take_inputs(const TensorFile& file, const std::string& path,
-                                     StageRun& run) {
-  std::vector<std::string> drawn;
-  for (const Port& port : run.stage().inputs) {
-    const NamedTensor* tensor = file.find(port.name);
-    if (!tensor) {
-      drawn.push_back(port.name);
-      continue;
-    }
-    if (tensor->shape != port.type.shape) {
-      throw UserError(path + ": " + port.name + ": expected shape " + to_string(port.type.shape) +
-                      " from the config, got " + to_string(tensor->shape) +
-                      "; `mixflow grad CONFIG --out FILE` writes a file that fits");
-    }
-    copy_tensor(*tensor, port.type.dtype, run.input(port.name), path);
-  }
-  for (const NamedTensor& tensor : file.tensors) {
-    const bool is_input = tensor.name.starts_with("eta.") || tensor.name.starts_with("theta.") ||
-                          tensor.name.starts_with("data.");
-    if (is_input && !run.has_input(tensor.name)) {
-      throw UserError(path + ": " + tensor.name +
-                      ": the config has no such input; remove the tensor or change the config");
-    }
-  }
-  return drawn;
-}
 
 NamedTensor named(const std::string& name, const Type& type, std::span<const std::byte> bytes) {
   return {.name = name,
@@ -62,12 +36,13 @@ GradReport meta_gradient(const Config& config, const GradOptions& options) {
   const bool by_differences = config.gradient.mode == Mode::finite_difference;
   const Experiment experiment = build_experiment(config, *source, compute_type(config),
                                                  {.grad = true, .objective = by_differences});
-  StageRun run(experiment.grad, plan_options(config, threads));
+  StageRun run(experiment.grad, fitting(experiment.grad, plan_options(config, threads), config),
+               {});
   draw_initial_values(experiment, run);
   run.fill(*source, Split::train, 1, config.precision);
   GradReport report;
   if (!options.in.empty()) {
-    report.drawn = take_inputs(read_safetensors(options.in), options.in.string(), run);
+    report.inputs = take_inputs(options.in, config, *source, run);
   }
   const auto start = std::chrono::steady_clock::now();
   run.run();
@@ -121,7 +96,8 @@ std::string to_json(const GradReport& report) {
   const nlohmann::ordered_json json = {
       {"outer_loss", report.outer_loss},
       {"meta_gradient", std::move(tensors)},
-      {"drawn", report.drawn},
+      {"drawn", report.inputs.drawn},
+      {"not_used", report.inputs.unused},
       {"seconds", report.seconds},
       {"static_bytes", report.static_bytes},
       {"dynamic_bytes", report.dynamic_bytes},

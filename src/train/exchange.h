@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "train/take_inputs.h"
 
 namespace mixflow {
 
@@ -22,8 +23,8 @@ struct GradReport {
     double norm = 0;
   };
   std::vector<Tensor> tensors;
-  std::vector<std::string> drawn;  // inputs that the file lacked
-  double seconds = 0;              // of the meta-gradient alone
+  TakenInputs inputs;  // of the file
+  double seconds = 0;  // of the meta-gradient alone
   std::int64_t static_bytes = 0, dynamic_bytes = 0, arena_peak_bytes = 0;
 };
 std::string to_json(const GradReport& report);

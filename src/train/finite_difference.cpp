@@ -4,12 +4,13 @@
 #include <cmath>
 #include <cstring>
 
-#include "util/error.h"
+#include "train/memory_check.h"
 
 namespace mixflow {
 
 FiniteDifference::FiniteDifference(const Experiment& experiment, const PlanOptions& plan)
-    : experiment_(experiment), stage_(experiment.objective, plan) {}
+    : experiment_(experiment),
+      stage_(experiment.objective, fitting(experiment.objective, plan, experiment.config), {}) {}
 
 double FiniteDifference::objective() {
   stage_.run();

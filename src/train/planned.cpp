@@ -8,6 +8,7 @@
 #include "config/names.h"
 #include "kernels/cpu.h"
 #include "train/baseline.h"
+#include "train/memory_check.h"
 #include "train/meta_step.h"
 #include "train/stage_run.h"
 #include "train/threads.h"
@@ -63,10 +64,7 @@ PlannedRun plan_run(const Config& config, const TaskSource& source) {
   run.held_bytes = train->static_bytes;
   const auto add_evaluation = [&](const Stage& stage) {
     arena_bytes = std::max(arena_bytes, compile_stage(stage, options)->dynamic_bytes);
-    for (const Port& port : stage.inputs) {
-      const bool data = port.role == Role::data_inner || port.role == Role::data_outer;
-      if (data) run.held_bytes += port.type.bytes();
-    }
+    run.held_bytes += data_input_bytes(stage);
   };
   add_evaluation(experiment.eval);
   if (config.inner.carries_state()) add_evaluation(experiment.state_eval);

@@ -4,6 +4,7 @@
 #include <spdlog/sinks/basic_file_sink.h>
 
 #include "util/error.h"
+#include "util/log_format.h"
 
 namespace mixflow {
 
@@ -14,7 +15,7 @@ RunLog::RunLog(const std::filesystem::path& path) {
   } catch (const spdlog::spdlog_ex& error) {
     throw RunError(path.string() + ": cannot be opened for writing: " + error.what());
   }
-  logger_->set_pattern("%Y-%m-%d %H:%M:%S %l: %v");
+  logger_->set_formatter(log_format("%Y-%m-%d %H:%M:%S %l: %v"));
   logger_->flush_on(spdlog::level::info);
 }
 

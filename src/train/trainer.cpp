@@ -15,6 +15,7 @@
 #include "train/evaluator.h"
 #include "train/inner_state.h"
 #include "train/loss_window.h"
+#include "train/memory_check.h"
 #include "train/meta_step.h"
 #include "train/profile.h"
 #include "train/progress.h"
@@ -79,6 +80,9 @@ class Trainer {
     ProgramPtr program = compile_stage(experiment_.train, plan_);
     std::int64_t bytes = std::max(program->dynamic_bytes, eval_program_->dynamic_bytes);
     if (state_program_) bytes = std::max(bytes, state_program_->dynamic_bytes);
+    require_memory(config(),
+                   {.static_bytes = program->static_bytes + data_input_bytes(experiment_.eval),
+                    .dynamic_bytes = bytes});
     return {experiment_,
             *source_,
             std::move(program),

@@ -1,5 +1,6 @@
 #include "util/memory.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -34,7 +35,7 @@ std::int64_t ram_bytes() {
   return std::int64_t{sysconf(_SC_PHYS_PAGES)} * std::int64_t{sysconf(_SC_PAGESIZE)};
 }
 
-std::int64_t usable_memory_bytes() {
+std::int64_t group_memory_bytes() {
   std::int64_t limit = ram_bytes();
   std::ifstream groups("/proc/self/cgroup");  // "0::/group" or "4:memory:/group"
   for (std::string line; std::getline(groups, line);) {
@@ -47,6 +48,16 @@ std::int64_t usable_memory_bytes() {
     if (controller == "memory") {
       limit = lowest_limit("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes", limit);
     }
+  }
+  return limit;
+}
+
+std::int64_t usable_memory_bytes() {
+  std::int64_t limit = group_memory_bytes();
+  for (const auto resource : {RLIMIT_DATA, RLIMIT_AS}) {
+    rlimit own{};
+    if (getrlimit(resource, &own) != 0 || own.rlim_cur == RLIM_INFINITY) continue;
+    limit = std::min(limit, static_cast<std::int64_t>(std::min<rlim_t>(own.rlim_cur, INT64_MAX)));
   }
   return limit;
 }

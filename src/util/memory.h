@@ -9,7 +9,10 @@ namespace mixflow {
 
 // Physical memory of the machine.
 std::int64_t ram_bytes();
-// What this process may use of it: less where its control group has a limit (version 1 or 2).
+// What this process and others of its control group may use of it together: less than all where
+// the group, or one above it, has a limit (version 1 or 2).
+std::int64_t group_memory_bytes();
+// What this process may use: group_memory_bytes, or less by its own limits (ulimit -d, -v).
 std::int64_t usable_memory_bytes();
 
 // "12GiB", "500 MiB", "1.5TiB", "4096B", or "80%" of `whole`. UserError, starting with `where`, for

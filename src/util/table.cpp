@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "util/text.h"
+
 namespace mixflow {
 namespace {
 
@@ -14,8 +16,10 @@ std::string csv_cell(const std::string& text) {
 
 }  // namespace
 
-std::string aligned_table(const std::vector<std::vector<std::string>>& rows, std::size_t left) {
-  if (rows.empty()) return {};
+std::string aligned_table(const std::vector<std::vector<std::string>>& cells, std::size_t left) {
+  if (cells.empty()) return {};
+  std::vector<std::vector<std::string>> rows = cells;
+  for (auto& row : rows) std::ranges::transform(row, row.begin(), visible_line);
   std::vector<std::size_t> widths(rows.front().size(), 0);
   for (const auto& row : rows) {
     for (std::size_t c = 0; c < std::min(row.size(), widths.size()); ++c) {

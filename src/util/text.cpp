@@ -27,6 +27,39 @@ std::size_t utf8_length(std::string_view text, std::size_t at) {
   return in(lead, 0xF0, 0xF4) && in(byte(3), 0x80, 0xBF) ? 4 : 0;
 }
 
+// Whether the well-formed character at text[at] is one that changes how a terminal goes on: C0 and
+// C1 controls, and embeddings, overrides and isolates of the direction.
+bool is_control(std::string_view text, std::size_t at) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[at + i]); };
+  if (byte(0) < 0x20 || byte(0) == 0x7F) return true;
+  if (byte(0) == 0xC2) return byte(1) < 0xA0;
+  if (byte(0) != 0xE2) return false;
+  return (byte(1) == 0x80 && byte(2) >= 0xA8 && byte(2) <= 0xAE) ||  // U+2028 to U+202E
+         (byte(1) == 0x81 && byte(2) >= 0xA6 && byte(2) <= 0xA9);    // U+2066 to U+2069
+}
+
+unsigned code_point(std::string_view character) {
+  const auto lead = static_cast<unsigned char>(character[0]);
+  if (character.size() == 1) return lead;
+  unsigned code = lead & (0x7FU >> character.size());
+  for (const char c : character.substr(1)) code = code << 6U | (static_cast<unsigned>(c) & 0x3FU);
+  return code;
+}
+
+// Takes the character at text[at], or a byte that is none; returns how it is shown.
+std::string shown_character(std::string_view text, std::size_t& at) {
+  const std::size_t length = utf8_length(text, at);
+  std::array<char, 12> escape{};
+  if (length == 0) {
+    std::snprintf(escape.data(), escape.size(), "\\x%02x", static_cast<unsigned char>(text[at]));
+  } else if (is_control(text, at)) {
+    std::snprintf(escape.data(), escape.size(), "\\u%04x", code_point(text.substr(at, length)));
+  }
+  const std::string_view itself = text.substr(at, std::max<std::size_t>(length, 1));
+  at += itself.size();
+  return escape[0] != 0 ? std::string(escape.data()) : std::string(itself);
+}
+
 std::string folded(std::string_view word) {
   std::string out(word);
   for (char& c : out) {
@@ -62,17 +95,46 @@ std::string in_quotes(std::string_view text, std::size_t limit) {
       out += "\\n";
     } else if (c == '\t') {
       out += "\\t";
-    } else if (c < 0x20 || c == 0x7F || utf8_length(text, i) == 0) {
+    } else if (utf8_length(text, i) == 0) {
       std::array<char, 8> escape{};
       std::snprintf(escape.data(), escape.size(), "\\u%04x", c);
       out += escape.data();
     } else {
-      out += text.substr(i, length);
+      std::size_t at = i;
+      out += shown_character(text, at);
     }
     used += length;
     i += length;
   }
   return out + '"';
+}
+
+std::string visible(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size();) {
+    const bool line_end = text[i] == '\n' || text.substr(i, 2) == "\r\n";
+    if (line_end || text[i] == '\t') {
+      out += text[i++];
+    } else {
+      out += shown_character(text, i);
+    }
+  }
+  return out;
+}
+
+std::string visible_line(std::string_view text) {
+  std::string out;
+  for (const char c : visible(text)) {
+    if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else {
+      out += c;
+    }
+  }
+  return out;
 }
 
 std::string number_text(double value) {

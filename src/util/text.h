@@ -16,6 +16,14 @@ namespace mixflow {
 // escapes are those of YAML and JSON.
 std::string in_quotes(std::string_view text, std::size_t limit = 60);
 
+// `text` with what a terminal would act on made visible: control characters other than line ends
+// and tabs (ESC becomes \u001b, those of Unicode and marks that turn the direction of text
+// likewise), and bytes that are no UTF-8 (\xff). For whatever leaves the program and may hold names
+// or content of files.
+std::string visible(std::string_view text);
+// The same on one line: also line ends and tabs are escaped.
+std::string visible_line(std::string_view text);
+
 // The shortest decimal that reads back as the same double; .inf, -.inf and .nan as YAML writes
 // them.
 std::string number_text(double value);

@@ -196,10 +196,14 @@ TEST_CASE("grad refuses tensors that do not fit, naming file and tensor, and wri
         }) ==
         "mixflow: bad.safetensors: data.inner.x: expected shape [4,1,10,1] from the config, got "
         "[4,10,1,1]; `mixflow grad CONFIG --out FILE` writes a file that fits\n");
-  CHECK(
-      refused([](NamedTensor& t) { t.name = "data.inner.z"; }) ==
-      "mixflow: bad.safetensors: data.inner.z: the config has no such input; remove the tensor or "
-      "change the config\n");
+  CHECK(refused([](NamedTensor& t) { t.name = "data.inner.z"; }) ==
+        "mixflow: bad.safetensors: data.inner.z[4,1,10,1]: the config has no such input, expected "
+        "data.inner.x[4,1,10,1]; `mixflow grad CONFIG --out FILE` writes a file that fits\n");
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  CHECK(refused([&](NamedTensor& t) {
+          std::memcpy(t.data.data() + 13 * sizeof nan, &nan, sizeof nan);
+        }) ==
+        "mixflow: bad.safetensors: data.inner.x[1,0,3,0] is .nan, expected a finite number\n");
   const Outcome missing =
       mixflow::mixflow(Args{"grad", "--in", "nothing.safetensors"} + config, directory.path);
   CHECK(missing.code == 2);
@@ -208,6 +212,89 @@ TEST_CASE("grad refuses tensors that do not fit, naming file and tensor, and wri
       mixflow::mixflow(Args{"grad", "--out", "no/where.safetensors"} + config, directory.path);
   CHECK(nowhere.code == 2);
   CHECK(has(nowhere.err, "there is no directory no"));
+}
+
+TEST_CASE("grad refuses a file under another framework's names, and names what it expects") {
+  const TemporaryDirectory directory;
+  const Args config = tiny(set({"meta.parameters=[{kind: init}]"}));
+  CHECK(mixflow::mixflow(Args{"grad", "--out", "a.safetensors"} + config, directory.path).code ==
+        0);
+  const TensorFile good = read_safetensors(directory / "a.safetensors");
+  const auto grad = [&](const TensorFile& file) {
+    write_safetensors(directory / "b.safetensors", file);
+    return mixflow::mixflow(Args{"grad", "--in", "b.safetensors"} + config, directory.path);
+  };
+  TensorFile torch;
+  torch.tensors = {*good.find("eta.init.layers.0.weight"), *good.find("eta.init.layers.0.bias")};
+  torch.tensors[0].name = "0.weight";
+  std::ranges::reverse(torch.tensors[0].shape);
+  torch.tensors[1].name = "0.bias";
+  const Outcome alone = grad(torch);
+  CHECK(alone.code == 2);
+  CHECK_MESSAGE(has(alone.err,
+                    "none of the file's names is an input of the config, expected "
+                    "eta.init.layers.0.weight[1,"),
+                alone.err);
+  CHECK(has(alone.err, "weights here are [in, out], those of torch.nn.Linear [out, in]"));
+  // Beside data that fits, weights that do not are an error too: they would be drawn.
+  for (const NamedTensor& tensor : good.tensors)
+    if (tensor.name.starts_with("data.")) torch.tensors.push_back(tensor);
+  const Outcome beside = grad(torch);
+  CHECK(beside.code == 2);
+  CHECK_MESSAGE(has(beside.err,
+                    "no input of the config has this name, but the file lacks one of "
+                    "its shape, expected eta.init.layers.0.weight[1,"),
+                beside.err);
+  // A file with all inputs may hold anything else, of any type.
+  TensorFile more = good;
+  more.tensors.push_back(*good.find("eta.init.layers.0.weight"));
+  more.tensors.back().name = "buffer";
+  const Outcome fits = grad(more);
+  CHECK(fits.code == 0);
+  CHECK_MESSAGE(has(fits.err, "not read, as they are no inputs: buffer\n"), fits.err);
+  CHECK(std::ranges::count(fits.err, '\n') == 1);
+}
+
+TEST_CASE("grad refuses labels and token ids out of range, on any number of threads") {
+  const TemporaryDirectory directory;
+  write_atomically(directory / "text.txt", std::string(600, 'a') + "bcd");
+  write_atomically(directory / "set.csv",
+                   "u,v,t\n1,2,0\n3,4,1\n5,6,0\n7,8,1\n9,1,0\n2,3,1\n4,5,0\n6,7,1\n8,9,0\n1,3,1\n");
+  write_atomically(directory / "labels.yaml",
+                   "data: {kind: tabular, x: set.csv, target_column: t}\n"
+                   "model: {kind: mlp, hidden: [3]}\n"
+                   "inner: {loss: cross_entropy}\n"
+                   "meta: {parameters: [{kind: lr}], batch: 4}\n");
+  write_atomically(directory / "tokens.yaml",
+                   "data: {kind: text, path: text.txt, sequence: 8, batch: 2}\n"
+                   "model: {kind: transformer, vocab: 256, d_model: 8, ffw: 8, heads: 1, kv_size: "
+                   "8, layers: 1}\n"
+                   "inner: {steps: 1, optimizer: {kind: sgd, lr: 0.01}}\n"
+                   "meta: {parameters: [{kind: lr}], batch: 4}\n");
+  for (const auto& [config, name, range] :
+       {std::tuple("labels.yaml", "data.inner.y", "0 to 1, the labels of the classes"),
+        std::tuple("tokens.yaml", "data.outer.tokens", "0 to 255, the ids of the vocabulary")}) {
+    CHECK(mixflow::mixflow({"grad", config, "--out", "a.safetensors"}, directory.path).code == 0);
+    const TensorFile good = read_safetensors(directory / "a.safetensors");
+    for (const std::int32_t value : {-1, 256, 2147483647}) {
+      TensorFile file = good;
+      for (NamedTensor& tensor : file.tensors)
+        if (tensor.name == name)
+          std::memcpy(tensor.data.data() + tensor.data.size() - 4, &value, sizeof value);
+      write_safetensors(directory / "a.safetensors", file);
+      for (const char* threads : {"1", "2"}) {
+        const Outcome outcome = mixflow::mixflow(
+            {"grad", config, "--in", "a.safetensors", "--threads", threads}, directory.path);
+        CHECK(outcome.code == 2);
+        CHECK_MESSAGE(
+            outcome.err.starts_with("mixflow: a.safetensors: " + std::string(name) + "[3,"),
+            outcome.err);
+        CHECK_MESSAGE(
+            outcome.err.ends_with("] is " + std::to_string(value) + ", expected " + range + "\n"),
+            outcome.err);
+      }
+    }
+  }
 }
 
 TEST_CASE("grad refuses numbers where labels belong") {

@@ -1,7 +1,9 @@
 // The messages themselves: tests/errors holds one bad configuration per message and messages.txt
 // what each of them says; the rest are messages that need no file of their own.
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
+#include <chrono>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -176,6 +178,50 @@ TEST_CASE("a missing file, a directory and a file that is too large are told apa
     CHECK(message(locked) == "it loads");
   }
   std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("a config of a megabyte takes little memory and time, whatever it holds") {
+  const auto repeated = [](const std::string& piece) {
+    std::string text;
+    while (text.size() < 1'000'000) text += piece;
+    return text;
+  };
+  const auto refusal = [](const std::string& text) {
+    return message_of<UserError>([&] { parse_config(text, "c.yaml", {}); });
+  };
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_DATA, &before) == 0);
+  rlimit tight = before;
+  tight.rlim_cur = 128 << 20;
+  if (kThorough) REQUIRE(::setrlimit(RLIMIT_DATA, &tight) == 0);
+  const auto start = std::chrono::steady_clock::now();
+  for (const std::string piece : {"[", "{", "[{", "- ", "? ", "a,", "\n\"a\",", "*a ", "&a ", ": ",
+                                  "'", "\"", "!a ", "---\n", "#\n", "\n", "a: \n", "{a: "}) {
+    CAPTURE(piece);
+    CHECK(refusal(repeated(piece)) != "(nothing was thrown)");
+  }
+  // Quotes are looked up in their line: not by walking over all lines before it.
+  std::string quotes = repeated("\n").substr(0, 900'000) + "a: [";
+  for (int i = 0; i < 9'000; ++i) quotes += "\"b\",";
+  CHECK(refusal(quotes + "]").find("unknown key") != std::string::npos);
+  // Aliases of one long text.
+  std::string aliases = "a: &x " + repeated("b").substr(0, 800'000) + "\nb: [";
+  for (int i = 0; i < 9'000; ++i) aliases += "*x,";
+  CHECK(refusal(aliases + "]").find("more than 4.0 MiB of text once aliases are expanded") !=
+        std::string::npos);
+  CHECK(refusal("a: " + repeated("[")).find("c.yaml:1:1: more than 10000 brackets") == 0);
+  ::setrlimit(RLIMIT_DATA, &before);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  MESSAGE("seconds: " << seconds.count());
+}
+
+TEST_CASE("a path of an override is as deep as keys lie") {
+  std::string path = "a";
+  for (int i = 0; i < 60'000; ++i) path += ".a";
+  CHECK(message_of<UserError>([&] {
+          const std::vector<std::string> overrides = {path + "=1"};
+          parse_config(kLeast, "c.yaml", overrides);
+        }).ends_with("no key lies deeper than 32 levels"));
 }
 
 TEST_CASE("no damage to a configuration crashes the loader") {

@@ -1,6 +1,10 @@
 #include "data/safetensors.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
+
+#include <cmath>
+#include <limits>
 
 #include "../util/testing.h"
 #include "bytes.h"
@@ -100,7 +104,75 @@ TEST_CASE("tensors are copied out as another type where nothing is lost by surpr
   CHECK(refused(tensor<float>("y", StoredType::f32, {1}, {1})) ==
         "a.safetensors: y: holds F32, expected whole numbers (I32 or I64)");
   CHECK(refused(tensor<std::int64_t>("y", StoredType::i64, {1}, {1LL << 31})) ==
-        "a.safetensors: y: 2147483648 does not fit 32 bits");
+        "a.safetensors: y[0] is 2147483648, which does not fit 32 bits");
+  CHECK(refused(tensor<std::uint64_t>("y", StoredType::u64, {1, 2}, {1, ~std::uint64_t{0}})) ==
+        "a.safetensors: y[0,1] is 18446744073709551615, which does not fit 32 bits");
+  CHECK(copy(tensor<std::uint8_t>("b", StoredType::boolean, {3}, {0, 1, 2}), std::int32_t{0},
+             DType::i32) == std::vector<std::int32_t>{0, 1, 1});
+  CHECK(copy(tensor<std::uint16_t>("u", StoredType::u16, {1}, {65535}), 0.0f, DType::f32) ==
+        std::vector<float>{65535});
+  CHECK(copy(tensor<std::int8_t>("i", StoredType::i8, {1}, {-3}), 0.0, DType::f64) ==
+        std::vector<double>{-3});
+  CHECK(message_of<UserError>(
+            [&] { copy(tensor<float>("c", StoredType::other, {1}, {1}), 0.0f, DType::f32); }) ==
+        "a.safetensors: c: of a type that mixflow cannot read, expected F16, BF16, F32 or F64");
+}
+
+TEST_CASE("half precision is read bit for bit: zeros, subnormal numbers, infinities") {
+  // As numpy.float16 and ml_dtypes.bfloat16 give them.
+  const auto copy = [](StoredType type, const std::vector<std::uint16_t>& bits) {
+    std::vector<float> to(bits.size());
+    copy_tensor(tensor("h", type, {static_cast<std::int64_t>(bits.size())}, bits), DType::f32,
+                std::as_writable_bytes(std::span(to)), "a.safetensors");
+    return to;
+  };
+  const float inf = std::numeric_limits<float>::infinity();
+  CHECK(copy(StoredType::f16,
+             {0x0000, 0x3c00, 0xc000, 0x3555, 0x0001, 0x83ff, 0x0400, 0x7bff, 0x7c00, 0xfc00}) ==
+        std::vector<float>{0, 1, -2, 0.333251953125f, 0x1p-24f, -0x1.ff8p-15f, 0x1p-14f, 65504, inf,
+                           -inf});
+  CHECK(std::signbit(copy(StoredType::f16, {0x8000})[0]));
+  CHECK(std::isnan(copy(StoredType::f16, {0x7e00})[0]));
+  CHECK(copy(StoredType::bf16, {0x3f80, 0xc000, 0x3eab, 0x0001, 0x7f80}) ==
+        std::vector<float>{1, -2, 0.333984375f, 0x1p-133f, inf});
+}
+
+TEST_CASE("tensors of types that are not read lie between those that are") {
+  const TensorFile found = parse_safetensors(
+      as_bytes(file_with(R"({"c":{"dtype":"C64","shape":[1],"data_offsets":[0,8]},)"
+                         R"("q":{"dtype":"F4_E2","shape":[3],"data_offsets":[8,10]},)"
+                         R"("w":{"dtype":"F32","shape":[1],"data_offsets":[10,14]}})",
+                         std::string(10, 'x') + raw(2.0f))),
+      "a.safetensors");
+  CHECK(found.find("q")->type == StoredType::other);
+  CHECK(*found.find("w") == tensor<float>("w", StoredType::f32, {1}, {2}));
+}
+
+// A tree of such a header would take gigabytes.
+TEST_CASE("headers of megabytes take memory in proportion, and endless ones are refused") {
+  const auto repeated = [](const std::string& piece, std::size_t bytes) {
+    std::string text;
+    while (text.size() < bytes) text += piece;
+    return text + "0";
+  };
+  const std::size_t size = 8 << 20;
+  rlimit before{};
+  ::getrlimit(RLIMIT_DATA, &before);
+  rlimit tight = before;
+  tight.rlim_cur = 256 << 20;
+  if (kThorough) REQUIRE(::setrlimit(RLIMIT_DATA, &tight) == 0);
+  CHECK(refusal(file_with(R"({"w":{"x":[)" + repeated("{},", size) + "]}}")) ==
+        "a.safetensors: w: dtype: expected a text such as \"F32\"");
+  CHECK(refusal(file_with(R"({"w":{"shape":[)" + repeated("0,", size) + "]}}")) ==
+        "a.safetensors: w: shape: more than 32 numbers");
+  CHECK(refusal(file_with(R"({"w":[)" + repeated("[],", size) + "]}")) ==
+        "a.safetensors: w: expected {dtype, shape, data_offsets}");
+  std::string names = "{\"__metadata__\":{\"0\":\"\"";
+  for (int i = 1; names.size() < size; ++i) names += ",\"" + std::to_string(i) + "\":\"\"";
+  CHECK(refusal(file_with(names + "}}")) == "a.safetensors: __metadata__: more than 10000 texts");
+  CHECK(refusal(file_with(std::string((16 << 20) + 1, ' '))) ==
+        "a.safetensors: a header of 16777217 bytes, expected at most 16777216");
+  ::setrlimit(RLIMIT_DATA, &before);
 }
 
 TEST_CASE("truncated files and false header sizes are refused") {
@@ -132,8 +204,8 @@ TEST_CASE("headers that contradict themselves or are none are refused with the r
   };
   CHECK(refusal(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,4]})")) ==
         "a.safetensors: w: 4 bytes of data, expected 8 for F32[2]");
-  CHECK(refusal(one(R"({"dtype":"BF16","shape":[2],"data_offsets":[0,4]})")) ==
-        "a.safetensors: w: dtype BF16 is not supported, expected F32, F64, I32 or I64");
+  CHECK(refusal(one(R"({"dtype":"BF16","shape":[3],"data_offsets":[0,4]})")) ==
+        "a.safetensors: w: 4 bytes of data, expected 6 for BF16[3]");
   CHECK(refusal(one(R"({"dtype":7,"shape":[1],"data_offsets":[0,4]})")) ==
         "a.safetensors: w: dtype: expected a text such as \"F32\"");
   CHECK(refusal(one(R"({"dtype":"F32","shape":[-1],"data_offsets":[0,4]})")) ==
@@ -150,8 +222,12 @@ TEST_CASE("headers that contradict themselves or are none are refused with the r
   CHECK(refusal(file_with("[1]")) == "a.safetensors: the header is not a JSON object");
   CHECK(refusal(file_with("{\"a\"")) == "a.safetensors: the header is not JSON (byte 5)");
   CHECK(refusal(file_with("{\"a\":1e999}")) == "a.safetensors: the header is not JSON");
-  CHECK(refusal(file_with("{\"a\":" + std::string(100'000, '['))) ==
-        "a.safetensors: the header is nested too deeply");
+  CHECK(refusal(file_with("{\"a\":{\"b\":" + std::string(100'000, '['))) ==
+        "a.safetensors: a: the header is nested too deeply");
+  CHECK(refusal(one(R"({"dtype":"F32","shape":[[1]],"data_offsets":[0,4]})")) ==
+        "a.safetensors: w: shape: expected a list of whole numbers >= 0");
+  CHECK(refusal(one(R"({"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]})")) ==
+        "a.safetensors: \"shape\" occurs twice in the header");
   CHECK(refusal(file_with(R"({"__metadata__":{"a":1}})")) ==
         "a.safetensors: __metadata__: a: expected a text");
   const std::string w = R"("w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]})";

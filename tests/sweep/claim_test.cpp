@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,4 +83,18 @@ TEST_CASE("of a claim on another machine nothing is known but its owner") {
   CHECK(state.owner == Owner{"far", "other", 7});
   std::ofstream(directory / "p.2") << "{";
   CHECK(inspect_claim(directory.path, "p", 2).life == Life::unknown);
+}
+
+TEST_CASE("a claim of any content is somebody's whom nothing is known of") {
+  const TemporaryDirectory directory;
+  for (const char* text : {R"({"host": 1, "boot": ["x"], "pid": "7"})", R"({"pid": 1e300})", "[[[[",
+                           "", "7", R"({"host": {"boot": 1}})"}) {
+    std::ofstream(directory / "p.1") << text;
+    CHECK(inspect_claim(directory.path, "p", 1).life == Life::unknown);
+    CHECK(inspect_claim(directory.path, "p", 1).owner == Owner{});
+  }
+  std::filesystem::create_directory(directory / "p.2");
+  CHECK(inspect_claim(directory.path, "p", 2).life == Life::unknown);
+  REQUIRE(mkfifo((directory / "p.3").c_str(), 0600) == 0);
+  CHECK(inspect_claim(directory.path, "p", 3).life == Life::unknown);
 }

@@ -100,3 +100,25 @@ TEST_CASE("what is no expression is an error with its column") {
     CHECK(error(text) == "s.yaml:3:" + message);
   }
 }
+
+TEST_CASE("a condition of any length is read or refused, without more stack or time") {
+  const auto repeated = [](const std::string& piece, int times) {
+    std::string text;
+    for (int i = 0; i < times; ++i) text += piece;
+    return text;
+  };
+  CHECK(holds("steps == 5" + repeated(" and 1 < 2", 999)));
+  for (const std::string operation : {" + 1", " and true", " or false", " * 1"}) {
+    CAPTURE(operation);
+    const std::string message = error("steps" + repeated(operation, 50'000) + " > 0");
+    CHECK_MESSAGE(message.find("when: more than 1000 operators; write a list (in [..]), or several "
+                               "conditions") != std::string::npos,
+                  message);
+  }
+  CHECK(holds("steps in [5" + repeated(", 7", 50'000) + "]"));
+  CHECK(error(repeated("(", 50'000)).find("nested too deep") != std::string::npos);
+  CHECK(error(repeated("- ", 50'000)).find("nested too deep") != std::string::npos);
+  CHECK(error(repeated("not ", 50'000)).find("nested too deep") != std::string::npos);
+  CHECK(error("a" + repeated(".a", 200'000)).find("unknown name") != std::string::npos);
+  CHECK(error(repeated("a[1 ", 200'000)) != "(nothing was thrown)");
+}

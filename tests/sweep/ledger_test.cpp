@@ -105,3 +105,33 @@ TEST_CASE("processes append at once without mixing lines, and read each other") 
     }
   }
 }
+
+TEST_CASE("lines whose values have other types than a record's count as damaged") {
+  const std::vector<std::string> bad = {
+      R"({"point": "a", "state": "running", "attempt": 2147483647})",
+      R"({"point": "a", "state": "running", "attempt": 99999999999999999999})",
+      R"({"point": "a", "state": "running", "attempt": -1})",
+      R"({"point": "a", "state": "running", "attempt": "1"})",
+      R"({"point": "a", "state": "running", "boot": 7})",
+      R"({"point": "a", "state": "running", "pid": "x"})",
+      R"({"point": "a", "state": "running", "cpus": {"0": 1}})",
+      R"({"point": "a", "state": "running", "cpus": [0, "1"]})",
+      R"({"point": "a", "state": "running", "threads": [1]})",
+      R"({"point": "a", "state": "running", "process_bytes": 1e300})",
+      R"({"point": "a", "state": "failed", "reason": {"a": 1}})",
+      R"({"point": "a", "state": "failed", "kind": null})",
+      R"({"point": "a", "state": "done", "split": []})",
+      R"({"point": "a", "state": "done", "loss": "0.1"})",
+      R"({"point": ["a"], "state": "done"})",
+      R"(["point", "a", "state", "done"])",
+      std::string(100'000, '['),
+      "\"",
+  };
+  std::string text = ledger_line(record("a", "running", 3));
+  for (const std::string& line : bad) text += line + "\n";
+  const Written written(text);
+  const PointStates points = read_ledger(written.file());
+  CHECK(points.damaged() == bad.size());
+  CHECK(points.status("a").state == PointState::running);
+  CHECK(points.status("a").attempt == 3);
+}

@@ -1,6 +1,7 @@
 #include "util/memory.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include <string>
 
@@ -36,4 +37,16 @@ TEST_CASE("what is no amount of memory is refused with the place where it was wr
 TEST_CASE("this process may use some memory, and no more than there is") {
   CHECK(usable_memory_bytes() > std::int64_t{16} << 20);
   CHECK(usable_memory_bytes() <= ram_bytes());
+}
+
+TEST_CASE("the process's own limits count, and leave the group's as it is") {
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_DATA, &before) == 0);
+  const std::int64_t group = group_memory_bytes();
+  rlimit tight = before;
+  tight.rlim_cur = std::uint64_t{300} << 20;
+  REQUIRE(setrlimit(RLIMIT_DATA, &tight) == 0);
+  CHECK(usable_memory_bytes() == std::int64_t{300} << 20);
+  CHECK(group_memory_bytes() == group);
+  setrlimit(RLIMIT_DATA, &before);
 }

@@ -30,6 +30,19 @@ TEST_CASE("in_quotes cuts long text between characters") {
   CHECK(in_quotes("abc\xc3\xa9", 4) == "\"abc...\"");
 }
 
+TEST_CASE("what a terminal would act on is made visible, and nothing else is touched") {
+  CHECK(visible("a\tb\nc\r\nd \u00e9 \u03b7 \U0001F600") ==
+        "a\tb\nc\r\nd \u00e9 \u03b7 \U0001F600");
+  CHECK(visible("\033[31mred\007\r\x7f") == "\\u001b[31mred\\u0007\\u000d\\u007f");
+  CHECK(visible("\xc2\x9b"
+                "31m") == "\\u009b31m");  // CSI as one character
+  CHECK(visible("\u202eabc\u2066 \u2028") == "\\u202eabc\\u2066 \\u2028");
+  CHECK(visible("\x9b\xff") == "\\x9b\\xff");
+  CHECK(visible(std::string_view("\0", 1)) == "\\u0000");
+  CHECK(visible_line("a\tb\nc\033") == "a\\tb\\nc\\u001b");
+  CHECK(in_quotes("\xc2\x9b\u202e") == "\"\\u009b\\u202e\"");
+}
+
 TEST_CASE("number_text is the shortest text that reads back as the same double") {
   CHECK(number_text(0.1) == "0.1");
   CHECK(number_text(1e-8) == "1e-08");
