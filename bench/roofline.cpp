@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "kernels/cpu.h"
+#include "kernels/team.h"
 
 namespace mixflow::bench {
 namespace {
@@ -28,12 +29,13 @@ Triad measure_triad(std::int64_t bytes, int threads) {
   double best = 1e9;
   for (const double end = now() + kSeconds; now() < end;) {
     const double begin = now();
-#pragma omp parallel num_threads(threads)
-    for (int sweep = 0; sweep < sweeps; ++sweep) {
-      const float factor = static_cast<float>(sweep);
-#pragma omp for schedule(static) nowait
-      for (std::int64_t i = 0; i < n; ++i) to[i] = x[i] + factor * y[i];
-    }
+    run_parts(threads, [&](int part) {
+      const auto [first, last] = share_of(n, part, threads);
+      for (int sweep = 0; sweep < sweeps; ++sweep) {
+        const float factor = static_cast<float>(sweep);
+        for (std::int64_t i = first; i < last; ++i) to[i] = x[i] + factor * y[i];
+      }
+    });
     best = std::min(best, (now() - begin) / sweeps);
   }
   return {bytes, static_cast<double>(12 * n) / best};

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string>
 
+#include "kernels/team.h"
 #include "util/error.h"
 
 namespace mixflow {
@@ -33,10 +34,28 @@ Arena::Arena(std::int64_t bytes, Kind kind) : bytes_(bytes) {
   // Huge pages only where a mapping has several: they would round small arenas up.
   constexpr std::size_t kHuge = std::size_t{2} << 20;
   if (size >= 8 * kHuge) madvise(memory, size, MADV_HUGEPAGE);
-  for (std::size_t at = 0; at < size; at += 4096) data_[at] = std::byte{0};
+  if (kind == Kind::touched) touch(1);
 }
 
 Arena::~Arena() { munmap(data_, static_cast<std::size_t>(pages(bytes_))); }
+
+void Arena::touch(int threads) {
+  if (touched_) return;
+  constexpr std::int64_t kUnit = std::int64_t{2} << 20;  // huge pages have one node
+  const std::int64_t size = pages(bytes_), units = (size + kUnit - 1) / kUnit;
+  run_parts(threads, [&](int part) {
+    const auto [first, last] = share_of(units, part, threads);
+    touch_pages(data_ + first * kUnit, std::min(size, last * kUnit) - first * kUnit);
+  });
+  touched_ = true;
+}
+
+void touch_pages(std::byte* data, std::int64_t bytes) {
+  constexpr std::int64_t kPage = 4096;
+  volatile std::byte* at = data;
+  for (std::int64_t i = 0; i < bytes; i += kPage) at[i] = std::byte{0};
+  if (bytes > 0) at[bytes - 1] = std::byte{0};
+}
 
 void Arena::set_read_only(bool read_only) {
   mprotect(data_, static_cast<std::size_t>(pages(bytes_)),

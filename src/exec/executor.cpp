@@ -14,7 +14,7 @@ Executor::Executor(ProgramPtr program, ExecutorOptions options)
   MIXFLOW_CHECK(!options_.checked || program_->options.poison,
                 "a checked run needs a plan with poison");
   arena_ = options_.arena ? options_.arena
-                          : std::make_shared<Arena>(program_->dynamic_bytes, Arena::Kind::touched);
+                          : std::make_shared<Arena>(program_->dynamic_bytes, Arena::Kind::working);
   MIXFLOW_CHECK(arena_->bytes() >= program_->dynamic_bytes, "the shared arena is too small");
   zeros_ = std::make_unique<Arena>(program_->body->zeros_bytes, Arena::Kind::zeros);
 
@@ -54,6 +54,10 @@ Executor::Executor(ProgramPtr program, ExecutorOptions options)
   context_->arena_bytes = program_->dynamic_bytes;
   root_ =
       std::make_unique<Frame>(program_->body, arena_->data() + program_->result_bytes, *context_);
+  if (!arena_->is_touched()) {
+    root_->touch();
+    arena_->touch(program_->options.threads);
+  }
   for (std::size_t i = 0; i < inputs_.size(); ++i) root_->bind_input(i, inputs_[i]);
   for (std::size_t k = 0; k < outputs_.size(); ++k) root_->bind_output(k, outputs_[k]);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "exec/arena.h"
 #include "graph/op.h"
 #include "kernels/team.h"
 #include "util/error.h"
@@ -57,6 +58,16 @@ class Frame::LoopRun {
     MIXFLOW_CHECK(loop_.threads == 1, "a loop in parallel has no last iteration");
     last_ =
         std::make_unique<Frame>(loop_.last, workspace + loop_.workspace, context, thread, depth);
+  }
+
+  void touch() {
+    if (loop_.threads == 1) return frames_[0]->touch();
+    run_parts(loop_.threads, [&](int w) {
+      touch_pages(workspace_ + loop_.workspace + w * loop_.workspace_stride,
+                  loop_.fullest().workspace_bytes);
+      for (std::size_t k = 0; k < nk_ && w > 0; ++k)
+        touch_pages(partial(k, w), loop_.carries[k].bytes);
+    });
   }
 
   void run(const Frame& parent, std::byte* const* in, std::byte* const* out) {
@@ -252,6 +263,12 @@ Frame::Frame(BodyPtr body, std::byte* workspace, const FrameContext& context, st
 }
 
 Frame::~Frame() = default;
+
+void Frame::touch() {
+  for (const auto& loop : loops_) {
+    if (loop) loop->touch();
+  }
+}
 
 void Frame::run() {
   if (context_.measuring || context_.poison || context_.trace != nullptr) {

@@ -36,6 +36,8 @@ class Frame {
   void bind_input(std::size_t i, std::byte* pointer) { bind(i, pointer); }
   void bind_slot(std::size_t i, std::byte* pointer) { bind(inputs_ + i, pointer); }
   void bind_output(std::size_t k, std::byte* pointer) { bind(2 * inputs_ + k, pointer); }
+  // Faults in what each thread has of the workspace for itself, on that thread.
+  void touch();
   void run();
 
   std::int64_t peak() const;  // measured, nested frames included

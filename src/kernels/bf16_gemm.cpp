@@ -4,9 +4,9 @@
 // Factors that come packed are read where they lie. All sizes, and the scratch that packed chunks
 // take, follow from the shape.
 //
-// Where products are so fast that packing is dear, threads pack a chunk together. Elsewhere each
-// makes a part of C on its own: to read what another core has packed takes as long as packing it,
-// where cores do not share a cache, and then nobody waits.
+// Where products are so fast that packing is dear, threads pack a chunk together and then multiply
+// it together. Elsewhere each makes a part of C on its own: to read what another core has packed
+// takes as long as packing it, where cores do not share a cache, and then nobody waits.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -36,14 +36,12 @@ class Bf16Gemm final : public Kernel {
   void run(const std::byte* const* in, std::byte* const* out, std::byte* scratch) const override {
     auto* words = reinterpret_cast<std::uint32_t*>(scratch);
     if (one_team(problem_, parts_)) {
-      as_team(problem_.threads, [&](Team team) {
-        for (std::int64_t b = 0; b < problem_.batch; ++b)
-          multiply_part(in, out, b, parts_[0], words, team);
-      });
+      for (std::int64_t b = 0; b < problem_.batch; ++b)
+        multiply_part(in, out, b, parts_[0], words, problem_.threads);
       return;
     }
     share_parts(problem_, parts_, [&](std::int64_t b, const GemmPart& part, int thread) {
-      multiply_part(in, out, b, part, words + thread * sizes_.words, {0, 1});
+      multiply_part(in, out, b, part, words + thread * sizes_.words, 1);
     });
   }
 
@@ -90,36 +88,43 @@ class Bf16Gemm final : public Kernel {
     return parts.size() == 1 && !problem.by_batch();
   }
 
+  // In steps that `threads` share.
   void multiply_part(const std::byte* const* in, std::byte* const* out, std::int64_t b,
-                     const GemmPart& part, std::uint32_t* scratch, Team team) const {
+                     const GemmPart& part, std::uint32_t* scratch, int threads) const {
+    const auto together = [&](const auto& work) {
+      run_parts(threads, [&](int index) { work(Share{index, threads}); });
+    };
     float* c = reinterpret_cast<float*>(out[0]) + b * problem_.size();
-    if (problem_.add_z) start_from_z(in, c, b, part, team);
+    if (problem_.add_z) together([&](Share share) { start_from_z(in, c, b, part, share); });
     if (sizes_.whole_a) {
-      if (b > 0) team.wait();  // before what others still read is overwritten
-      for (const Chunk& chunk : sizes_.chunks) {
-        if (!chunk.factors.packed_a) rows_of_a(in, b, chunk, part.row, part.rows, scratch, team);
-      }
-      team.wait();
+      together([&](Share share) {
+        for (const Chunk& chunk : sizes_.chunks) {
+          if (!chunk.factors.packed_a) rows_of_a(in, b, chunk, part.row, part.rows, scratch, share);
+        }
+      });
     }
     const std::int64_t right_end = part.column + part.columns;
     for (std::int64_t column = part.column; column < right_end; column += kColumns) {
       const std::int64_t columns = std::min(kColumns, right_end - column);
       bool add = problem_.add_z;
       for (const Chunk& chunk : sizes_.chunks) {
-        const Bf16Panels right = columns_of_b(in, b, chunk, column, columns, scratch, team);
-        const bool a_is_there = sizes_.whole_a || chunk.factors.packed_a;
-        const bool packs = !a_is_there || !chunk.factors.packed_b;
-        const std::int64_t step = a_is_there ? part.rows : kRows;
+        const bool packs_a = !sizes_.whole_a && !chunk.factors.packed_a;
+        const std::int64_t step = packs_a ? kRows : part.rows;
         for (std::int64_t i = 0; i < part.rows; i += step) {
           const std::int64_t row = part.row + i, rows = std::min(step, part.rows - i);
-          const Bf16Panels left =
-              sizes_.whole_a && !chunk.factors.packed_a
-                  ? Bf16Panels{scratch + chunk.a_offset, bf16_tiles(chunk.terms) * kBf16TileWords}
-                  : rows_of_a(in, b, chunk, row, rows, scratch, team);
-          if (packs) team.wait();
-          multiply(left, right, bf16_tiles(chunk.terms), rows, columns,
-                   c + row * problem_.n + column, add, team);
-          if (packs) team.wait();  // before what was packed is overwritten
+          const bool packs_b = i == 0 && !chunk.factors.packed_b;
+          if (packs_a || packs_b) {
+            together([&](Share share) {
+              if (packs_b) columns_of_b(in, b, chunk, column, columns, scratch, share);
+              if (packs_a) rows_of_a(in, b, chunk, row, rows, scratch, share);
+            });
+          }
+          const Bf16Panels left = a_panels(in, b, chunk, row, scratch);
+          const Bf16Panels right = b_panels(in, b, chunk, column, scratch);
+          together([&](Share share) {
+            multiply(left, right, bf16_tiles(chunk.terms), rows, columns,
+                     c + row * problem_.n + column, add, share);
+          });
         }
         add = true;
       }
@@ -133,50 +138,64 @@ class Bf16Gemm final : public Kernel {
     return {bf16_tile(words, k, vector, chunk.first), bf16_tiles(k) * kBf16TileWords};
   }
 
-  // A chunk's rows of A: where they lie, or packed into scratch.
-  Bf16Panels rows_of_a(const std::byte* const* in, std::int64_t b, const Chunk& chunk,
-                       std::int64_t row, std::int64_t rows, std::uint32_t* scratch,
-                       Team team) const {
+  // Where a chunk's rows of A lie, packed here or before: all of A's, or those from `row` on.
+  Bf16Panels a_panels(const std::byte* const* in, std::int64_t b, const Chunk& chunk,
+                      std::int64_t row, const std::uint32_t* scratch) const {
     const GemmFactors& f = chunk.factors;
     if (f.packed_a) return packed(in[f.a_input], b * f.a_batch, f.k, chunk, row);
-    const Bf16Matrix left{reinterpret_cast<const float*>(in[f.a_input]) + b * f.a_batch,
-                          f.trans_a ? problem_.m : f.k, !f.trans_a};
-    return pack_bf16(kernels_, left, row, rows, chunk.first, chunk.terms, false,
-                     scratch + (sizes_.whole_a ? chunk.a_offset : 0), team);
+    return {scratch + (sizes_.whole_a ? chunk.a_offset : 0),
+            bf16_tiles(chunk.terms) * kBf16TileWords};
   }
 
-  // A chunk's columns of B: where they lie, or packed behind A.
-  Bf16Panels columns_of_b(const std::byte* const* in, std::int64_t b, const Chunk& chunk,
-                          std::int64_t column, std::int64_t columns, std::uint32_t* scratch,
-                          Team team) const {
+  // Where a chunk's columns of B lie: packed before, or here, behind A.
+  Bf16Panels b_panels(const std::byte* const* in, std::int64_t b, const Chunk& chunk,
+                      std::int64_t column, const std::uint32_t* scratch) const {
     const GemmFactors& f = chunk.factors;
     if (f.packed_b) return packed(in[f.b_input], b * f.b_batch, f.k, chunk, column);
+    return {scratch + sizes_.b_offset, bf16_tiles(chunk.terms) * kBf16TileWords};
+  }
+
+  // Packs a share of a chunk's rows of A,
+  void rows_of_a(const std::byte* const* in, std::int64_t b, const Chunk& chunk, std::int64_t row,
+                 std::int64_t rows, std::uint32_t* scratch, Share share) const {
+    const GemmFactors& f = chunk.factors;
+    const Bf16Matrix left{reinterpret_cast<const float*>(in[f.a_input]) + b * f.a_batch,
+                          f.trans_a ? problem_.m : f.k, !f.trans_a};
+    pack_bf16(kernels_, left, row, rows, chunk.first, chunk.terms, false,
+              scratch + (sizes_.whole_a ? chunk.a_offset : 0), share);
+  }
+
+  // and of its columns of B.
+  void columns_of_b(const std::byte* const* in, std::int64_t b, const Chunk& chunk,
+                    std::int64_t column, std::int64_t columns, std::uint32_t* scratch,
+                    Share share) const {
+    const GemmFactors& f = chunk.factors;
     const Bf16Matrix right{reinterpret_cast<const float*>(in[f.b_input]) + b * f.b_batch,
                            f.trans_b ? f.k : problem_.n, f.trans_b};
-    return pack_bf16(kernels_, right, column, columns, chunk.first, chunk.terms, true,
-                     scratch + sizes_.b_offset, team);
+    pack_bf16(kernels_, right, column, columns, chunk.first, chunk.terms, true,
+              scratch + sizes_.b_offset, share);
   }
 
   void start_from_z(const std::byte* const* in, float* c, std::int64_t b, const GemmPart& part,
-                    Team team) const {
+                    Share share) const {
     const float* z = reinterpret_cast<const float*>(in[problem_.z_input]) + b * problem_.size();
     if (z == c) return;
-    const auto [first, last] = team.share(part.rows);
+    const auto [first, last] = share.of(part.rows);
     for (std::int64_t i = first; i < last; ++i) {
       const std::int64_t at = (part.row + i) * problem_.n + part.column;
       std::memcpy(c + at, z + at, static_cast<std::size_t>(part.columns) * sizeof(float));
     }
-    team.wait();
   }
 
   void multiply(Bf16Panels a, Bf16Panels b, std::int64_t tiles, std::int64_t rows,
-                std::int64_t columns, float* c, bool add, Team team) const {
+                std::int64_t columns, float* c, bool add, Share share) const {
     const std::int64_t down = (rows + kBf16Block - 1) / kBf16Block;
     const std::int64_t across = (columns + kBf16Block - 1) / kBf16Block;
-    // Best by rows: those of A that a thread has packed, and those of C that it goes on with.
-    const bool by_rows = team.longest_share(down) * across <= team.longest_share(across) * down;
-    const auto [top, bottom] = by_rows ? team.share(down) : std::pair(std::int64_t{0}, down);
-    const auto [left, right] = by_rows ? std::pair(std::int64_t{0}, across) : team.share(across);
+    // Best by rows: those of A that the same thread has packed, and those of C that it goes on
+    // with.
+    const bool by_rows = share.longest(down) * across <= share.longest(across) * down;
+    const auto [top, bottom] = by_rows ? share.of(down) : std::pair(std::int64_t{0}, down);
+    const auto [left, right] = by_rows ? std::pair(std::int64_t{0}, across) : share.of(across);
     kernels_.begin();
     for (std::int64_t i = top * kBf16Block; i < bottom * kBf16Block; i += kBf16Block) {
       for (std::int64_t j = left * kBf16Block; j < right * kBf16Block; j += kBf16Block) {

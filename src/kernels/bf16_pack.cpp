@@ -60,17 +60,17 @@ class Bf16Pack final : public Kernel {
   void run(const std::byte* const* in, std::byte* const* out, std::byte*) const override {
     const auto* from = reinterpret_cast<const float*>(in[0]);
     auto* to = reinterpret_cast<std::uint32_t*>(out[0]);
-    as_team(shape_.threads, [&](Team team) { pack(from, to, team); });
+    run_parts(shape_.threads, [&](int index) { pack(from, to, {index, shape_.threads}); });
   }
 
  private:
-  void pack(const float* from, std::uint32_t* to, Team team) const {
+  void pack(const float* from, std::uint32_t* to, Share share) const {
     const std::int64_t vectors = shape_.vectors, terms = shape_.terms;
     for (std::int64_t b = 0; b < shape_.batch; ++b) {
       const Bf16Matrix matrix{from + b * vectors * terms, shape_.terms_contiguous ? terms : vectors,
                               shape_.terms_contiguous};
       pack_bf16(kernels_, matrix, 0, vectors, 0, terms, shape_.side_by_side,
-                to + b * bf16_words(vectors, terms), team);
+                to + b * bf16_words(vectors, terms), share);
     }
   }
 
@@ -82,13 +82,13 @@ class Bf16Pack final : public Kernel {
 
 Bf16Panels pack_bf16(const Bf16Kernels& kernels, const Bf16Matrix& matrix, std::int64_t vector,
                      std::int64_t vectors, std::int64_t term, std::int64_t terms, bool side_by_side,
-                     std::uint32_t* to, Team team) {
+                     std::uint32_t* to, Share share) {
   const std::int64_t tiles = bf16_tiles(terms), panel = tiles * kBf16TileWords;
   const bool contiguous = matrix.terms_contiguous;
   const TilePacker packer(kernels, matrix, side_by_side, panel);
   const std::int64_t size = contiguous ? kBf16Vectors : kGroup;
   const std::int64_t groups = (vectors + size - 1) / size;
-  const auto [first, last] = team.share(groups * tiles);
+  const auto [first, last] = share.of(groups * tiles);
   for (std::int64_t item = first; item < last; ++item) {
     // In the order of memory.
     const std::int64_t group = contiguous ? item / tiles : item % groups;

@@ -49,12 +49,12 @@ constexpr const std::uint32_t* bf16_tile(const std::uint32_t* packed, std::int64
   return packed + (vector / kBf16Vectors * bf16_tiles(k) + term / kBf16Terms) * kBf16TileWords;
 }
 
-// Packs vectors [vector, vector + vectors) and terms [term, term + terms), the team's threads a
-// part each, into `to`, which has room for bf16_words of them. What is missing to whole tiles is
+// Packs a share of vectors [vector, vector + vectors) and terms [term, term + terms) into `to`,
+// where all shares go, and which has room for bf16_words of them. What is missing to whole tiles is
 // zero; a last panel without vectors is not written.
 Bf16Panels pack_bf16(const Bf16Kernels& kernels, const Bf16Matrix& matrix, std::int64_t vector,
                      std::int64_t vectors, std::int64_t term, std::int64_t terms, bool side_by_side,
-                     std::uint32_t* to, Team team);
+                     std::uint32_t* to, Share share);
 
 // A matrix that is a factor of more than one product, packed once for all of them.
 struct Bf16PackShape {

@@ -8,22 +8,23 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <new>
 #include <set>
 #include <sstream>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "kernels/bf16_kernels.h"
+#include "kernels/code_memory.h"
 #include "kernels/onednn.h"
 #include "kernels/small_gemm.h"
 #include "kernels/team.h"
-
-#if defined(__SSE2__)
-#include <xmmintrin.h>
-#endif
+#include "kernels/tile_ops.h"
 
 namespace mixflow {
 namespace {
@@ -138,16 +139,6 @@ std::string features() {
   return told;
 }
 
-void flush_denormals_here() {
-#if defined(__SSE2__)
-  _mm_setcsr(_mm_getcsr() | 0x8040);  // flush to zero, denormals are zero
-#elif defined(__aarch64__)
-  std::uint64_t fpcr = 0;
-  asm volatile("mrs %0, fpcr" : "=r"(fpcr));
-  asm volatile("msr fpcr, %0" : : "r"(fpcr | (std::uint64_t{1} << 24)));
-#endif
-}
-
 // Seconds of the fastest of the runs that fit into `seconds`.
 template <class Run>
 double fastest(double seconds, const Run& run) {
@@ -165,42 +156,56 @@ double fastest(double seconds, const Run& run) {
   return best;
 }
 
-// Blocks of one result on every thread, of packed operands of 512 KiB each.
+// Blocks of a result on every thread, of packed operands of 512 KiB each.
 double measure_bf16_gflops(int threads) {
   constexpr std::int64_t kSize = 512;
   constexpr std::int64_t kTiles = kSize / kBf16Terms;
   constexpr std::int64_t kPanel = kTiles * kBf16TileWords;
-  const Bf16Kernels& kernels = bf16_kernels();
+  constexpr std::int64_t kWords = kSize * kSize / 2;
   constexpr std::int64_t kStride = kSize + 16;
-  std::vector<double> seconds(static_cast<std::size_t>(threads));
-  int present = 1;  // there may be fewer threads than asked for
-  as_team(threads, [&](Team team) {
-    if (team.thread == 0) present = team.threads;
-    constexpr std::size_t kWords = std::size_t{kSize} * kSize / 2;
-    constexpr std::size_t kLine = 16;                                  // words
-    std::vector<std::uint32_t> store(2 * kWords + kLine, 0x3F803F80);  // ones
-    void* aligned = store.data();
-    std::size_t room = store.size() * sizeof(std::uint32_t);
-    const auto* a = static_cast<std::uint32_t*>(std::align(64, 2 * kWords * 4, aligned, room));
-    const std::uint32_t* b = a + kWords;
-    std::vector<float> c(kSize * kStride);
-    seconds[static_cast<std::size_t>(team.thread)] = fastest(0.1, [&] {
+  constexpr std::int64_t kAlign = 16;  // words
+  const Bf16Kernels& kernels = bf16_kernels();
+  std::vector<std::uint32_t> store(static_cast<std::size_t>(2 * kWords * threads + kAlign),
+                                   0x3F803F80);  // ones
+  void* aligned = store.data();
+  std::size_t room = store.size() * sizeof(std::uint32_t);
+  const auto* operands = static_cast<std::uint32_t*>(
+      std::align(kAlign * 4, (store.size() - kAlign) * 4, aligned, room));
+  std::vector<float> results(static_cast<std::size_t>(kSize * kStride * threads));
+  const double seconds = fastest(0.1, [&] {
+    run_parts(threads, [&](int part) {
+      const std::uint32_t* a = operands + 2 * kWords * part;
+      const std::uint32_t* b = a + kWords;
+      float* c = results.data() + kSize * kStride * part;
       kernels.begin();
       for (std::int64_t j = 0; j < kSize; j += kBf16Block) {
         for (std::int64_t i = 0; i < kSize; i += kBf16Block) {
           kernels.block(a + i / kBf16Vectors * kPanel, kPanel, b + j / kBf16Vectors * kPanel,
-                        kPanel, kTiles, kBf16Block, kBf16Block, c.data() + i * kStride + j, kStride,
+                        kPanel, kTiles, kBf16Block, kBf16Block, c + i * kStride + j, kStride,
                         false);
         }
       }
       kernels.end();
     });
   });
-  const double slowest = *std::max_element(seconds.begin(), seconds.end());
-  return 2.0 * kSize * kSize * kSize * present / slowest * 1e-9;
+  return 2.0 * kSize * kSize * kSize * threads / seconds * 1e-9;
 }
 
 }  // namespace
+
+std::vector<int> parse_cpu_list(const std::string& text) {
+  std::vector<int> list;
+  std::istringstream ranges(text);
+  for (std::string range; std::getline(ranges, range, ',');) {
+    std::istringstream ends(range);
+    int first = 0, last = 0;
+    char dash = 0;
+    if (!(ends >> first)) continue;
+    if (!(ends >> dash >> last)) last = first;
+    for (int cpu = first; cpu <= last; ++cpu) list.push_back(cpu);
+  }
+  return list;
+}
 
 const std::vector<int>& usable_cpus() { return cpus().list; }
 
@@ -211,19 +216,33 @@ int usable_cores() {
   return quota > 0 ? std::min(quota, cpus().cores) : cpus().cores;
 }
 
-void bind_threads(int threads) {
-  if (threads < cpus().cores) return;
-  const std::vector<int>& list = usable_cpus();
-  as_team(threads, [&](Team team) {
-    const auto thread = static_cast<std::size_t>(team.thread);
-    const cpu_set_t mask = mask_of({list[thread % list.size()]});
-    sched_setaffinity(0, sizeof(mask), &mask);  // where it is forbidden, threads stay as they are
-  });
+int usable_threads() {
+  const int quota = cgroup_quota();
+  const int cpus = static_cast<int>(usable_cpus().size());
+  return quota > 0 ? std::min(quota, cpus) : cpus;
 }
 
-void set_flush_denormals(int threads) {
-  flush_denormals_here();
-  as_team(threads, [](Team) { flush_denormals_here(); });
+void stay_on_node_of(int cpu) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(kSys + std::to_string(cpu), error)) {
+    const std::string node = entry.path().filename();
+    if (!node.starts_with("node")) continue;
+    std::vector<int> near;
+    for (const int other : parse_cpu_list(first_line(entry.path() / "cpulist"))) {
+      if (std::ranges::find(usable_cpus(), other) != usable_cpus().end()) near.push_back(other);
+    }
+    if (near.empty() || near.size() == usable_cpus().size()) return;
+    const cpu_set_t mask = mask_of(near);
+    sched_setaffinity(0, sizeof(mask), &mask);  // where it is forbidden, threads stay as they are
+    return;
+  }
+}
+
+bool machine_code_is_refused() { return tile_fns_use_avx512() && !code_memory_is_given(); }
+
+std::string kernels_name() {
+  return std::string(gemm_kernels().target) +
+         (machine_code_is_refused() ? " without machine code" : "");
 }
 
 CpuInfo cpu_info() {
@@ -234,7 +253,7 @@ CpuInfo cpu_info() {
   info.l1_bytes = cache_bytes("1");
   info.l2_bytes = cache_bytes("2");
   info.l3_bytes = cache_bytes("3");
-  info.kernels = gemm_kernels().target;
+  info.kernels = kernels_name();
   info.bf16_kernels = bf16_kernels().name;
   info.onednn = onednn_version();
   return info;
@@ -257,13 +276,16 @@ double measure_matmul_gflops(int threads, bool bf16) {
         multiply(a.data() + first * kStride, last - first, c.data() + first * kStride);
     });
   };
-  const double library = fastest(0.1, [&] {
-    by_rows([&](const float* from, std::int64_t rows, float* to) {
-      if (!sgemm(false, false, rows, kSize, kSize, from, kStride, b.data(), kStride, 0.0F, to,
-                 kStride))
-        failed = true;
+  double library = std::numeric_limits<double>::infinity();
+  if (code_memory_is_given()) {
+    library = fastest(0.1, [&] {
+      by_rows([&](const float* from, std::int64_t rows, float* to) {
+        if (!sgemm(false, false, rows, kSize, kSize, from, kStride, b.data(), kStride, 0.0F, to,
+                   kStride))
+          failed = true;
+      });
     });
-  });
+  }
   const GemmKernels& own = gemm_kernels();
   const double ours = fastest(0.1, [&] {
     by_rows([&](const float* from, std::int64_t rows, float* to) {

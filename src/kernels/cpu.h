@@ -8,8 +8,8 @@
 namespace mixflow {
 
 // The CPUs that this process may run on, one thread of every physical core first, then their
-// siblings. From the affinity mask at the first call in the process (bind_threads narrows the masks
-// of threads, not this list).
+// siblings. From the affinity mask at the first call in the process (stay_on_node_of narrows the
+// masks of threads, not this list).
 const std::vector<int>& usable_cpus();
 
 // Physical cores among usable_cpus(), the first so many of which are on different ones.
@@ -19,16 +19,25 @@ int physical_cores();
 // container's CPU quota.
 int usable_cores();
 
-// Binds OpenMP thread i of a team of `threads` to usable_cpus()[i], in turn if there are more
-// threads than CPUs. Unbound threads that wait by spinning end up on one core and stall each other.
-// A team that leaves cores to others is not bound: several such processes would share the first.
-// Processes started afterwards by a bound thread inherit its one CPU.
-void bind_threads(int threads);
+// How many threads can run at a time: usable_cpus(), no more than the container's CPU quota.
+int usable_threads();
 
-// Makes the calling thread and OpenMP's threads treat denormal numbers as zero, in and out:
-// products of denormals are 200 times slower. The setting belongs to each thread, so main alone
-// does not reach the others.
-void set_flush_denormals(int threads);
+// "0-3,8" is 0, 1, 2, 3, 8.
+std::vector<int> parse_cpu_list(const std::string& text);
+
+// Keeps the calling thread near the memory of a CPU, on all usable CPUs that share it. One CPU
+// alone would be worse: threads could not make way for other processes. Processes that the thread
+// starts afterwards inherit it.
+void stay_on_node_of(int cpu);
+
+// Whether this process would make machine code, and the system refuses the memory for it
+// (code_memory.h).
+bool machine_code_is_refused();
+
+// What results depend on in their last bits, beside the number of threads: Highway's name of the
+// instruction set that our kernels use, and whether code was made of them ("AVX3_SPR", "AVX3_SPR
+// without machine code").
+std::string kernels_name();
 
 struct CpuInfo {
   std::string name;
@@ -36,7 +45,7 @@ struct CpuInfo {
   std::int64_t l1_bytes = 0;  // data, per core; 0: unknown
   std::int64_t l2_bytes = 0;
   std::int64_t l3_bytes = 0;
-  std::string kernels;       // Highway's name of the instruction set that our kernels use
+  std::string kernels;       // kernels_name()
   std::string bf16_kernels;  // amx_bf16, avx512_bf16 or rounded_f32
   std::string onednn;        // its version
 };

@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "kernels/code_memory.h"
 #include "kernels/gemm_problem.h"
 #include "kernels/onednn.h"
 #include "kernels/team.h"
@@ -18,9 +19,10 @@ namespace {
 // cache, a panel of B (kPassDepth × 64) in the second.
 constexpr std::int64_t kPassDepth = 1024;
 constexpr int kPassSlices = 8;
-// Below this, waking the other threads costs more than they save (a parallel region is about a
-// microsecond).
+// Below this, sharing the work costs more than it saves: about a microsecond, and for each byte of
+// operands and result, half of which move from core to core, the time of some FLOPs.
 constexpr std::int64_t kParallelFlop = 2'000'000;
+constexpr std::int64_t kParallelFlopPerByte = 8;
 
 // The library is as fast as our panels where it has AVX-512, a little faster where operands leave
 // all caches. With AVX2 its speed falls to half where rows are whole pages apart.
@@ -49,8 +51,7 @@ class OwnGemm final : public Kernel {
     const bool nt = use_dots(problem);
     std::int64_t panels = plan(problem, nt, slices, passes);
     int threads = 1;
-    if (2 * problem.batch * problem.size() * depth(problem) > kParallelFlop)
-      threads = problem.threads;
+    if (is_worth_sharing(problem)) threads = problem.threads;
     return std::unique_ptr<Kernel>(
         new OwnGemm(std::move(problem), nt, std::move(slices), std::move(passes), panels, threads));
   }
@@ -101,10 +102,13 @@ class OwnGemm final : public Kernel {
     return bytes % 4096 == 0 ? bytes + 64 : bytes;
   }
 
-  static std::int64_t depth(const GemmProblem& problem) {
-    std::int64_t sum = 0;
-    for (const GemmFactors& product : problem.products) sum += product.k;
-    return sum;
+  static bool is_worth_sharing(const GemmProblem& problem) {
+    std::int64_t depth = 0;
+    for (const GemmFactors& product : problem.products) depth += product.k;
+    const std::int64_t results = problem.batch * problem.size();
+    const std::int64_t operands = problem.batch * (problem.m + problem.n) * depth;
+    const std::int64_t bytes = 4 * (operands + results * (problem.add_z ? 2 : 1));
+    return 2 * results * depth > kParallelFlop + kParallelFlopPerByte * bytes;
   }
 
   // A·Bᵀ as dot products: measured faster than turning B for one row, and for few rows of a B that
@@ -337,7 +341,7 @@ std::unique_ptr<Kernel> make_gemm(const GemmShape& shape) {
     return gemm_is_small(problem.m, problem.n, product.k);
   });
   if (small) return OwnGemm::make(std::move(problem));
-  if (problem.kernels->lanes < kLibraryLanes ||
+  if (problem.kernels->lanes < kLibraryLanes || !code_memory_is_given() ||
       std::ranges::all_of(problem.products, has_long_rows))
     return make_panel_gemm(std::move(problem), nullptr);
   return std::make_unique<LibraryGemm>(std::move(problem));

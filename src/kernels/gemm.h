@@ -2,10 +2,11 @@
 // row-major, for b < batch.
 //
 // Small and thin shapes run on our own register-tiled kernels (small_gemm.h): nothing is decided,
-// built or allocated when they run. Large ones go by parts to oneDNN's sgemm, or without AVX-512 by
-// panels to the same kernels (panel_gemm.cpp). Which, how rows are tiled and what is turned or
-// packed into scratch is settled here, once. With `bf16`, the products that gain by it are computed
-// from operands rounded to bf16, with sums in f32 (bf16_gemm.cpp, panel_gemm.cpp).
+// built or allocated when they run. Large ones go by parts to oneDNN's sgemm, or without AVX-512 or
+// memory for code by panels to the same kernels (panel_gemm.cpp). Which, how rows are tiled and
+// what is turned or packed into scratch is settled here, once. With `bf16`, the products that gain
+// by it are computed from operands rounded to bf16, with sums in f32 (bf16_gemm.cpp,
+// panel_gemm.cpp).
 #pragma once
 
 #include <cstdint>

@@ -28,8 +28,8 @@ std::size_t bytes(std::int64_t elements) {
 // Splits [0, n) evenly among the threads: visit(first, last).
 template <class Visit>
 void split(std::int64_t n, int threads, const Visit& visit) {
-  as_team(threads, [&](Team team) {
-    const auto [first, last] = team.share(n);
+  run_parts(threads, [&](int part) {
+    const auto [first, last] = share_of(n, part, threads);
     visit(first, last);
   });
 }

@@ -17,14 +17,10 @@ std::string onednn_version() {
 bool sgemm(bool trans_a, bool trans_b, std::int64_t m, std::int64_t n, std::int64_t k,
            const float* a, std::int64_t lda, const float* b, std::int64_t ldb, float beta, float* c,
            std::int64_t ldc) {
-  // The library takes as many threads as OpenMP would: the setting is this thread's own and costs
-  // nanoseconds.
-  const int before = omp_get_max_threads();
-  const bool limit = omp_in_parallel() == 0 && before != 1;
-  if (limit) omp_set_num_threads(1);
+  // The library takes as many threads as OpenMP would: the setting is this thread's own.
+  if (omp_get_max_threads() != 1) omp_set_num_threads(1);
   const dnnl_status_t status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, 1.0F,
                                           a, lda, b, ldb, beta, c, ldc);
-  if (limit) omp_set_num_threads(before);
   return status == dnnl_success;
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/code_memory.h"
 #include "kernels/run_code.h"
 
 namespace mixflow {
@@ -152,7 +153,7 @@ class Runs {
 }  // namespace
 
 void compile_runs(TileProgram& program) {
-  if (tile_fns_use_avx512()) Runs(program).compile();
+  if (tile_fns_use_avx512() && code_memory_is_given()) Runs(program).compile();
 }
 
 }  // namespace mixflow

@@ -10,7 +10,7 @@ namespace mixflow {
 
 // Replaces runs of two and more steps by one of Kind::code, and drops what only these read: rows of
 // a tile that repeat one row. Leaves all as it is where the instruction set that is chosen for
-// kernels has no AVX-512.
+// kernels has no AVX-512, and where the system gives no memory for code.
 void compile_runs(TileProgram& program);
 
 }  // namespace mixflow

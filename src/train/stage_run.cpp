@@ -1,7 +1,5 @@
 #include "train/stage_run.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -126,7 +124,7 @@ void StageRun::copy_parameters(const StageRun& from) {
 
 void StageRun::fill(const TaskSource& source, Split split, std::uint64_t index,
                     Precision precision) {
-  const int threads = data_bytes_ >= kSharedBytes ? omp_get_max_threads() : 1;
+  const int threads = data_bytes_ >= kSharedBytes ? executor_.program().options.threads : 1;
   share_items(threads, tasks_, [&](std::int64_t task, int) {
     source.fill_task(split, index, task, steps_, precision, inner_, outer_);
   });

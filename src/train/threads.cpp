@@ -1,17 +1,16 @@
 #include "train/threads.h"
 
-#include <omp.h>
-
 #include "kernels/cpu.h"
+#include "kernels/float_mode.h"
+#include "kernels/team.h"
 
 namespace mixflow {
 
 int start_threads(int requested) {
   const int threads = requested > 0 ? requested : usable_cores();
-  omp_set_dynamic(0);
-  omp_set_num_threads(threads);
-  bind_threads(threads);
-  set_flush_denormals(threads);
+  flush_denormals();
+  if (threads >= usable_cores()) stay_on_node_of(usable_cpus()[0]);
+  start_helpers(threads);
   return threads;
 }
 

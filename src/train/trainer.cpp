@@ -86,7 +86,7 @@ class Trainer {
     return {experiment_,
             *source_,
             std::move(program),
-            {.arena = std::make_shared<Arena>(bytes, Arena::Kind::touched)}};
+            {.arena = std::make_shared<Arena>(bytes, Arena::Kind::working)}};
   }
   void restore();
   void log_start();
@@ -149,7 +149,12 @@ void Trainer::log_start() {
   log_->info("mixflow " MIXFLOW_VERSION ": " + config().name + ", mode " +
              std::string(name_of(config().gradient.mode)) + ", " +
              std::string(name_of(config().precision)) + ", " + std::to_string(threads_) +
-             " threads");
+             " threads, kernels " + kernels_name());
+  if (machine_code_is_refused()) {
+    log_->warn(
+        "the system gives no memory for machine code: kernels do without it, are slower, "
+        "and have other last bits");
+  }
   for (const std::string& warning : config().warnings) log_->warn(warning);
   log_->info("plan: static " + format_bytes(program.static_bytes) + ", dynamic " +
              format_bytes(program.dynamic_bytes) + ", " + std::to_string(program.flop) +

@@ -1,7 +1,6 @@
 #include "kernels/cpu.h"
 
 #include <doctest/doctest.h>
-#include <omp.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -9,7 +8,6 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/denormals.h"
 #include "kernels/small_gemm.h"
 
 namespace mixflow {
@@ -27,44 +25,27 @@ TEST_CASE("Usable CPUs are those of the affinity mask, each once, and hold the u
   CHECK(static_cast<int>(cpus.size()) == cpus_of_this_thread());
   CHECK(std::set<int>(cpus.begin(), cpus.end()).size() == cpus.size());
   CHECK(usable_cores() >= 1);
-  CHECK(usable_cores() <= static_cast<int>(cpus.size()));
+  CHECK(usable_cores() <= usable_threads());
+  CHECK(usable_threads() <= static_cast<int>(cpus.size()));
 }
 
-TEST_CASE("A team with a thread for every core is bound, one CPU each, and a smaller one is not") {
-  // In a thread of its own, whose OpenMP team is its own too: the other tests keep their CPUs.
-  std::thread([] {
-    const std::vector<int>& cpus = usable_cpus();
-    if (usable_cores() > 1) {
-      bind_threads(1);
-      CHECK(cpus_of_this_thread() == static_cast<int>(cpus.size()));
-    }
-    const int threads = static_cast<int>(cpus.size());
-    bind_threads(threads);
-    std::vector<int> counts(static_cast<std::size_t>(threads));
-    std::vector<int> where(static_cast<std::size_t>(threads));
-#pragma omp parallel num_threads(threads)
-    {
-      const auto thread = static_cast<std::size_t>(omp_get_thread_num());
-      counts[thread] = cpus_of_this_thread();
-      where[thread] = sched_getcpu();
-    }
-    for (std::size_t thread = 0; thread < counts.size(); ++thread) {
-      CHECK(counts[thread] == 1);
-      CHECK(where[thread] == cpus[thread]);
-    }
-  }).join();
+TEST_CASE("A list of CPUs is read as the kernel writes it") {
+  CHECK(parse_cpu_list("0-3,8,10-11\n") == std::vector{0, 1, 2, 3, 8, 10, 11});
+  CHECK(parse_cpu_list("5") == std::vector{5});
+  CHECK(parse_cpu_list("").empty());
 }
 
-TEST_CASE("Denormals are flushed on every thread of the team, and only once asked for") {
+TEST_CASE("A thread that stays on a node may run on each of its usable CPUs") {
   std::thread([] {
-    CHECK_FALSE(flushes_denormals());
-    constexpr int kThreads = 3;
-    set_flush_denormals(kThreads);
-    bool flushed[kThreads] = {};
-#pragma omp parallel num_threads(kThreads)
-    flushed[omp_get_thread_num()] = flushes_denormals();
-    CHECK(flushes_denormals());
-    for (const bool thread : flushed) CHECK(thread);
+    stay_on_node_of(usable_cpus()[0]);
+    cpu_set_t mask;
+    CPU_ZERO(&mask);
+    REQUIRE(sched_getaffinity(0, sizeof(mask), &mask) == 0);
+    CHECK(CPU_ISSET(static_cast<std::size_t>(usable_cpus()[0]), &mask));
+    for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &mask))
+        CHECK(std::ranges::count(usable_cpus(), static_cast<int>(cpu)) == 1);
+    }
   }).join();
 }
 

@@ -1,32 +1,72 @@
 #include "train/threads.h"
 
 #include <doctest/doctest.h>
-#include <omp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <vector>
 
+#include "../kernels/denormals.h"
+#include "configs.h"
 #include "kernels/cpu.h"
-#include "kernels/denormals.h"
+#include "kernels/team.h"
 
 using namespace mixflow;
 
-TEST_CASE("every OpenMP thread flushes denormals once threads are started") {
+namespace {
+
+// What three meta-steps, planned for three threads, leave of the meta-parameters and their
+// optimiser's state; `team` threads share the work.
+std::vector<std::byte> bytes_by(int team, const Config& config) {
+  start_helpers_anyway(team);
+  const Built built(config);
+  StageRun run(built.experiment.train, plan_options(config, 3));
+  draw_initial_values(built.experiment, run);
+  std::vector<std::byte> bytes;
+  for (std::int64_t t = 1; t <= 3; ++t) {
+    give_step(built, run, t);
+    run.run();
+  }
+  for (const Port& port : built.experiment.train.inputs) {
+    if (!outlives_meta_step(port.role)) continue;
+    const std::span<std::byte> input = run.input(port.name);
+    bytes.insert(bytes.end(), input.begin(), input.end());
+  }
+  start_helpers_anyway(1);
+  return bytes;
+}
+
+}  // namespace
+
+TEST_CASE("started threads share work, flush denormals, and are as many as can run") {
   for (const int threads : {1, 2, 3}) {
     CAPTURE(threads);
     CHECK(start_threads(threads) == threads);
-    CHECK(omp_get_max_threads() == threads);
-    std::vector<int> flushes(static_cast<std::size_t>(threads), -1);
+    CHECK(team_size() == std::min(threads, usable_threads()));
     volatile float tiny = 1e-39f;
-    std::atomic<int> products{0};
-#pragma omp parallel num_threads(threads)
-    {
-      flushes[static_cast<std::size_t>(omp_get_thread_num())] = flushes_denormals();
+    std::atomic<int> flushed{0};
+    run_parts(100, [&](int) {
       // In and out: a denormal read is zero.
-      if (tiny * 1e10f != 0.0f) ++products;
-    }
-    for (const int flush : flushes) CHECK(flush == 1);
-    CHECK(products == 0);
+      if (flushes_denormals() && tiny * 1e10f == 0.0f) ++flushed;
+    });
+    CHECK(flushed == 100);
   }
   CHECK(start_threads(0) == usable_cores());
+}
+
+TEST_CASE("results depend on the threads that work is divided for, and not on who does it") {
+  const Settings large = {
+      "data.sequence=64",  "data.batch=2",  "data.outer_batch=2", "model.vocab=96",
+      "model.d_model=128", "model.ffw=256", "model.kv_size=64",   "inner.optimizer.kind=adam"};
+  Settings rounded = large, exact = large;
+  rounded.push_back("precision=bf16");
+  exact.push_back("precision=f64");
+  for (const Config& config :
+       {small_config({"model.hidden=[40, 40]", "data.shots=50"}), transformer_config(large),
+        transformer_config(rounded), transformer_config(exact)}) {
+    const std::vector<std::byte> one = bytes_by(1, config);
+    CHECK(one.size() > 100);
+    CHECK(bytes_by(2, config) == one);
+    CHECK(bytes_by(4, config) == one);
+  }
 }
