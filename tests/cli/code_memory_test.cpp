@@ -33,7 +33,7 @@ Args run_of(const std::string& out) {
           "model={kind: transformer, vocab: 256, d_model: 128, ffw: 512, heads: 2, kv_size: 64, "
           "layers: 1}",
           "-s",
-          "inner={steps: 1, optimizer: {kind: adam, lr: 1e-3}}",
+          "inner={steps: 1, optimizer: {kind: sgd, lr: 0.1}}",
           "-s",
           "meta={parameters: [{kind: init}], steps: 2, eval: {tasks: 1, steps: [0]}}",
           "--threads",
