@@ -180,16 +180,21 @@ TEST_CASE("Helpers without work sleep") {
 
 TEST_CASE("After waiting long for a helper the calling thread works alone, and not for ever") {
   const Helpers helpers(2);
-  REQUIRE(helper_takes_part([] { std::this_thread::sleep_for(milliseconds(30)); }));
   const std::thread::id caller = std::this_thread::get_id();
-  std::atomic<int> helped = 0;
-  for (int job = 0; job < 20; ++job) {
-    run_parts(2, [&](int) {
-      work_for(milliseconds(1));
-      if (std::this_thread::get_id() != caller) ++helped;
-    });
+  bool alone = false;
+  // Where much else runs, the calling thread may itself be off its core while the helper sleeps.
+  for (int attempt = 0; attempt < 10 && !alone; ++attempt) {
+    REQUIRE(helper_takes_part([] { std::this_thread::sleep_for(milliseconds(30)); }));
+    std::atomic<int> helped = 0;
+    for (int job = 0; job < 20; ++job) {
+      run_parts(2, [&](int) {
+        work_for(milliseconds(1));
+        if (std::this_thread::get_id() != caller) ++helped;
+      });
+    }
+    alone = helped == 0;
   }
-  CHECK(helped == 0);
+  CHECK(alone);
   std::this_thread::sleep_for(milliseconds(500));
   CHECK(helper_takes_part([] {}));
 }
