@@ -74,14 +74,14 @@ enum class GradMode : std::uint8_t {
 };
 
 // The body of a structural op, and how its inputs and outputs are grouped.
-//   scan   inputs: consts | carry | xs        body: (consts, carry, x) -> (carry', y)     outputs:
-//   carry | ys
+//   scan   inputs: consts | carry | xs          outputs: carry | ys
+//          body: (consts, carry, x) -> (carry', y)
 //          x is xs[i], y becomes ys[i]; i runs 0..n-1, or n-1..0 when `reverse`.
-//   map    inputs: consts | sum inits | xs    body: (consts, x) -> (s, y)                 outputs:
-//   sums | ys
+//   map    inputs: consts | sum inits | xs      outputs: sums | ys
+//          body: (consts, x) -> (s, y)
 //          sums = init + s[0] + s[1] + ... ; `num_carry` counts the sums.
-//   grad   inputs: theta | rest               body: (theta, rest) -> scalar loss          outputs:
-//   loss | d loss/d theta
+//   grad   inputs: theta | rest                 outputs: loss | d loss/d theta
+//          body: (theta, rest) -> scalar loss
 //          `num_carry` counts theta, `num_xs` the rest.
 //   fused  inputs = body inputs, outputs = body outputs; made by the fuse pass only.
 struct Region {

@@ -1,5 +1,5 @@
-// What an op is. Each op is one `const OpDef` in its family's file in ops/; there is no op enum and no switch over
-// ops. Adding an op is one block in its family's file and one word in ops/op_list.h.
+// What an op is. Each op is one `const OpDef` in its family's file in ops/; there is no op enum and
+// no switch over ops. Adding an op is one block in its family's file and one word in ops/op_list.h.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +24,9 @@ struct Call {
   const Attrs& attrs;
 };
 
-// How an op is differentiated. Take the first that fits; both modes follow from it. Explicit is the last resort.
-// Rules append to the builder and may use the output `call.out`. Only the partials and transposes
-// that are needed are asked for.
+// How an op is differentiated. Take the first that fits; both modes follow from it. Explicit is the
+// last resort. Rules append to the builder and may use the output `call.out`. Only the partials and
+// transposes that are needed are asked for.
 struct NonDiff {};  // derivative zero, or not a float
 struct Elementwise {
   Id (*partial)(Builder&, const Call&, int i);  // d out / d in[i], same shape as out
@@ -40,7 +40,8 @@ struct Bilinear {  // two inputs; jvp: the product rule
   Id (*transpose)(Builder&, const Call&, int i, Id y_bar);
 };
 struct Explicit {
-  Id (*jvp)(Builder&, const Call&, std::span<const Id> tangents);  // kNone: zero; at least one is not
+  // kNone: a tangent of zero; at least one is none such.
+  Id (*jvp)(Builder&, const Call&, std::span<const Id> tangents);
   Id (*vjp)(Builder&, const Call&, int i, Id y_bar);
 };
 struct Structural {};  // scan, map, grad, fused: transforms know them by name
@@ -76,7 +77,8 @@ struct LowerCall {
 struct Sample {
   std::vector<Type> in;
   Attrs attrs;
-  double low = -2, high = 2;  // range that float inputs are drawn from; i32 inputs: [0, index_limit)
+  // The range that float inputs are drawn from; i32 inputs: [0, index_limit).
+  double low = -2, high = 2;
   std::int64_t index_limit = 1;
   bool whole = false;  // floats are drawn as whole numbers, so that zeros and ties occur
 };
@@ -87,20 +89,22 @@ inline constexpr std::uint32_t kOverwriteOddLast = 1u << 31;
 struct OpDef {
   std::string_view name;  // the same word in dumps, logs, errors and test names
   int arity = 1;          // -1: any
-  // Input types and attributes to the output's type: the only shape rule. Throws InternalError on a mismatch.
+  // Input types and attributes to the output's type: the only shape rule. Throws InternalError on a
+  // mismatch.
   Type (*infer)(std::span<const Type> in, const Attrs& attrs) = nullptr;
   Deriv deriv = NonDiff{};
-  // Batching rule of vmap: inputs i with batched[i] have a new leading axis of size n. Returns the result with
-  // that leading axis. Called only if at least one input is batched.
+  // Batching rule of vmap: inputs i with batched[i] have a new leading axis of size n. Returns the
+  // result with that leading axis. Called only if at least one input is batched.
   Id (*batch)(Builder&, const Call&, std::span<const Id> in, const std::vector<bool>& batched,
               std::int64_t n) = nullptr;
   void (*ref)(const RefCall&) = nullptr;  // plain float64 loops: the oracle for every kernel
-  std::unique_ptr<Kernel> (*lower)(const LowerCall&) = nullptr;  // f32; called once, before anything is timed
+  // f32; called once, before anything is timed.
+  std::unique_ptr<Kernel> (*lower)(const LowerCall&) = nullptr;
   Cost (*cost)(std::span<const Type> in, const Type& out, const Attrs&) = nullptr;
   std::uint32_t may_overwrite = 0;  // bit i: the output may take input i's buffer
-  bool view = false;                // the output is input 0's bytes under another type: never computed
-  bool free = false;                // no input worth keeping: partition recomputes it instead of storing it
-  TileOp tile = TileOp::none;       // the op inside a fused kernel; none: it cannot be fused
+  bool view = false;  // the output is input 0's bytes under another type: never computed
+  bool free = false;  // no input worth keeping: partition recomputes it instead of storing it
+  TileOp tile = TileOp::none;  // the op inside a fused kernel; none: it cannot be fused
   std::vector<Sample> (*samples)() = nullptr;
 };
 

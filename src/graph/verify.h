@@ -1,5 +1,5 @@
-// The IR's rules, checked: SSA, topological order, types equal to the shape rules' answers, regions whose bodies fit
-// their nodes. Run after every pass in the dev preset and in all tests.
+// The IR's rules, checked: SSA, topological order, types equal to the shape rules' answers, regions
+// whose bodies fit their nodes. Run after every pass in the dev preset and in all tests.
 #pragma once
 
 #include "graph/graph.h"

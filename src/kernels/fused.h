@@ -1,7 +1,7 @@
 // Fused kernels: a cluster of elementwise ops, broadcasts and reductions over one iteration space,
 // run tile by tile so that intermediate values never leave L1. A FusedSpec says what is computed;
-// make_fused compiles it once into a Kernel that goes through a short list of steps per tile (a call
-// per op, or per run of ops that are machine code) and allocates nothing.
+// make_fused compiles it once into a Kernel that goes through a short list of steps per tile (a
+// call per op, or per run of ops that are machine code) and allocates nothing.
 //
 // Naive reference: each value as a full array over the space, in the order of the instructions.
 #pragma once

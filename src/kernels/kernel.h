@@ -1,4 +1,5 @@
-// What a lowered node is: a kernel with declared scratch, built once and run many times without allocating.
+// What a lowered node is: a kernel with declared scratch, built once and run many times without
+// allocating.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +8,7 @@
 namespace mixflow {
 
 // Elementwise and row operations that the fused tile interpreter knows (kernels/fused.h).
+// clang-format off
 enum class TileOp : std::uint8_t {
   none,
   // unary
@@ -25,6 +27,7 @@ enum class TileOp : std::uint8_t {
   // reductions
   sum, max_reduce,
 };
+// clang-format on
 
 class Kernel {
  public:
@@ -34,7 +37,8 @@ class Kernel {
   Kernel& operator=(const Kernel&) = delete;
 
   // Reads in[i], writes out[j]; all are dense row-major buffers of the lowered types. `scratch` has
-  // scratch_bytes bytes, aligned to 64. Allocates nothing; may run on several threads at once with different buffers.
+  // scratch_bytes bytes, aligned to 64. Allocates nothing; may run on several threads at once with
+  // different buffers.
   virtual void run(const std::byte* const* in, std::byte* const* out, std::byte* scratch) const = 0;
 
   const std::int64_t scratch_bytes;

@@ -42,13 +42,13 @@ UpdateArgs update_args(Builder& b, const OptimizerConfig& config, DType dtype, I
 
 }  // namespace
 
-MetaStep meta_update(Builder& b, const MetaConfig& config, std::span<const EtaTensor> tensors,
-                     std::span<const Id> eta, std::span<const Id> state, std::span<const Id> grad,
-                     Id lr, Id t) {
+MetaUpdate meta_update(Builder& b, const MetaConfig& config, std::span<const EtaTensor> tensors,
+                       std::span<const Id> eta, std::span<const Id> state, std::span<const Id> grad,
+                       Id lr, Id t) {
   MIXFLOW_CHECK(!eta.empty() && eta.size() == tensors.size() && eta.size() == grad.size(),
                 "one gradient per tensor of eta expected");
   Builder::Scope scope(b, "meta update");
-  MetaStep step;
+  MetaUpdate step;
   step.grad_norm = global_norm(b, grad);
   // clip / max(norm, clip): min(1, clip / norm) without a division by zero.
   const DType dtype = b.dtype(lr);

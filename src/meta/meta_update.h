@@ -9,7 +9,7 @@
 
 namespace mixflow {
 
-struct MetaStep {
+struct MetaUpdate {
   Ids eta;
   Ids state;             // as given
   Id grad_norm = kNone;  // global norm before clipping, a scalar
@@ -19,8 +19,8 @@ struct MetaStep {
 // tensor by tensor. `state` has the meta-optimiser's tensors for each tensor of eta, in the order
 // of opt_state_names; `lr` and `t` (the number of this meta-step, from 1) are scalars in the type
 // of eta.
-MetaStep meta_update(Builder& b, const MetaConfig& config, std::span<const EtaTensor> tensors,
-                     std::span<const Id> eta, std::span<const Id> state, std::span<const Id> grad,
-                     Id lr, Id t);
+MetaUpdate meta_update(Builder& b, const MetaConfig& config, std::span<const EtaTensor> tensors,
+                       std::span<const Id> eta, std::span<const Id> state, std::span<const Id> grad,
+                       Id lr, Id t);
 
 }  // namespace mixflow

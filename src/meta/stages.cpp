@@ -317,7 +317,7 @@ Stage StageBuilder::train() const {
   } else {
     result = meta_gradient(b, gradient_, eta, with_hypers(b, theta0, eta), own);
   }
-  const MetaStep step = meta_update(b, config_.meta, eta_, eta, state, result.eta_bar, lr, t);
+  const MetaUpdate step = meta_update(b, config_.meta, eta_, eta, state, result.eta_bar, lr, t);
   for (std::size_t i = 0; i < eta_.size(); ++i) {
     draft.output(eta_[i].name, Role::eta, step.eta[i]);
   }

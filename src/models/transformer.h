@@ -3,9 +3,8 @@
 //
 //   h = E[x];  per block:
 //     a = RMSNorm(h; norm1);  q, k, v = a wq, a wk, a wv;  rotary positions on q and k
-//     p = softmax(q k^T / sqrt(K)), causal;                 h += concat over heads(p v) wo
-//     m = RMSNorm(h; norm2);                                h += gelu(m w1) w2    (tanh
-//     approximation)
+//     p = softmax(q k^T / sqrt(K)), causal;           h += concat over heads(p v) wo
+//     m = RMSNorm(h; norm2);                          h += gelu(m w1) w2, by the tanh formula
 //   logits = RMSNorm(h; norm) head
 //
 // RMSNorm(h; g) = h / sqrt(mean(h^2) + 1e-6) g. Rotary positions turn the pair (j, j + K/2) of a

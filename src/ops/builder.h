@@ -111,7 +111,7 @@ class Builder {
   Id sub(double a, Id b) { return sub(full(a, dtype(b)), b); }
   Id convert(Id x, DType dtype);
   Id stop_gradient(Id x);
-  Id named(Id x, std::string name);  // x, under a name that policies can keep
+  Id named(Id x, std::string name);            // x, under a name that policies can keep
   Id named_cotangent(Id x, std::string name);  // x, whose cotangent has that name
 
   // --- shapes -----------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-// The three kinds of failure, and nothing else. main.cpp turns them into one error block and an exit code.
+// The three kinds of failure, and nothing else. main.cpp turns them into one error block and an
+// exit code.
 #pragma once
 
 #include <stdexcept>
@@ -28,7 +29,7 @@ struct InternalError : std::logic_error {
 }  // namespace mixflow
 
 // MIXFLOW_CHECK(condition, message): `message` is evaluated only when the condition is false.
-#define MIXFLOW_CHECK(condition, message)                                       \
-  do {                                                                          \
+#define MIXFLOW_CHECK(condition, message)                                               \
+  do {                                                                                  \
     if (!(condition)) ::mixflow::fail_check(__FILE__, __LINE__, #condition, (message)); \
   } while (false)

@@ -144,7 +144,8 @@ TEST_CASE("warnings about a config go to stderr and do not stop it") {
 TEST_CASE("info tells the build, the processor and the speed of products") {
   const TemporaryDirectory directory;
   const auto json = json_of(mixflow::mixflow({"info", "--json", "--threads", "1"}, directory.path));
-  for (const char* key : {"version", "build", "compiler", "cpu", "features", "kernels", "bf16_kernels", "onednn"})
+  for (const char* key :
+       {"version", "build", "compiler", "cpu", "features", "kernels", "bf16_kernels", "onednn"})
     CHECK_MESSAGE(json.at(key).is_string(), key);
   CHECK(json.at("threads") == 1);
   for (const char* type : {"f32", "bf16"})

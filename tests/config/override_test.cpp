@@ -12,9 +12,7 @@ Config with(const std::vector<std::string>& overrides) {
   return parse_config(kLeast, "c.yaml", overrides);
 }
 
-std::vector<int> hidden(const Config& config) {
-  return std::get<MlpModel>(config.model).hidden;
-}
+std::vector<int> hidden(const Config& config) { return std::get<MlpModel>(config.model).hidden; }
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// Plans are judged by a second opinion: who owns which byte is followed instruction by instruction, knowing nothing
-// of how places were chosen.
+// Plans are judged by a second opinion: who owns which byte is followed instruction by instruction,
+// knowing nothing of how places were chosen.
 #include <doctest/doctest.h>
 
 #include <map>
@@ -78,14 +78,16 @@ void check_ownership(const Body& body) {
   const auto write = [&](Id id, Id owner) {
     const Place& place = body.places[static_cast<std::size_t>(id)];
     const std::int64_t bytes = stored_bytes(body, id);
-    if (place.kind == Place::Kind::workspace) workspace.write(place.offset, place.offset + bytes, owner);
+    if (place.kind == Place::Kind::workspace)
+      workspace.write(place.offset, place.offset + bytes, owner);
     if (place.kind == Place::Kind::slot) slots[place.index].write(0, bytes, owner);
   };
   const auto check_read = [&](Id id) {
     const Id root = viewed(g, id);
     const Place& place = body.places[static_cast<std::size_t>(root)];
     const std::int64_t bytes = stored_bytes(body, root);
-    if (place.kind == Place::Kind::workspace) CHECK(workspace.owns(place.offset, place.offset + bytes, root));
+    if (place.kind == Place::Kind::workspace)
+      CHECK(workspace.owns(place.offset, place.offset + bytes, root));
     if (place.kind == Place::Kind::slot) CHECK(slots[place.index].owns(0, bytes, root));
   };
   for (const Instr& instr : body.instrs) {
@@ -128,7 +130,8 @@ TEST_CASE("Storages that live at once never overlap, and the total is the highes
     std::vector<Storage> storages;
     for (int i = 0; i < 30; ++i) {
       const int start = random.below(20);
-      storages.push_back({.bytes = random.below(5000), .start = start, .end = start + random.below(8)});
+      storages.push_back(
+          {.bytes = random.below(5000), .start = start, .end = start + random.below(8)});
     }
     const std::int64_t total = assign_offsets(storages);
     std::int64_t highest = 0;
@@ -137,7 +140,8 @@ TEST_CASE("Storages that live at once never overlap, and the total is the highes
       CHECK(a.offset % kAlignment == 0);
       for (const Storage& b : storages) {
         if (&a == &b || a.end < b.start || b.end < a.start) continue;
-        CHECK((a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset || a.bytes == 0 || b.bytes == 0));
+        CHECK((a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset || a.bytes == 0 ||
+               b.bytes == 0));
       }
     }
     CHECK(total == highest);
@@ -155,7 +159,8 @@ GraphPtr unroll_gradient(std::int64_t n, std::int64_t width) {
   Builder b;
   const Id theta0 = b.input(type);
   const Id xs = b.input(stacked(type, n));
-  const Builder::Loop loop = b.scan(body, {}, std::vector<Id>{theta0}, std::vector<Id>{xs}, n, false, {Policy::Keep::carries, {}});
+  const Builder::Loop loop = b.scan(body, {}, std::vector<Id>{theta0}, std::vector<Id>{xs}, n,
+                                    false, {Policy::Keep::carries, {}});
   const GraphPtr forward = b.finish({b.sum_all(b.square(loop.carry[0]))});
   return vjp(*forward, {true, false}, {true}, true).graph;
 }
@@ -240,7 +245,8 @@ TEST_CASE("The last iteration has a body of its own where that saves products") 
 
 TEST_CASE("Products with a side of one stay products in bf16 only") {
   Builder b;
-  const Id x = b.input({DType::f32, {5, 1}}), w = b.input({DType::f32, {1, 4}}), v = b.input({DType::f32, {4, 1}});
+  const Id x = b.input({DType::f32, {5, 1}}), w = b.input({DType::f32, {1, 4}}),
+           v = b.input({DType::f32, {4, 1}});
   const GraphPtr graph = b.finish({b.dot(b.relu(b.dot(x, w)), v)});
   for (const bool bf16 : {false, true}) {
     const GraphPtr planned = optimize(graph, {.bf16 = bf16});

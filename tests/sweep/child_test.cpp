@@ -30,8 +30,9 @@ TEST_CASE("failures have a kind and the last words of the process") {
   CHECK(kind(code(1), "mixflow: run failed: meta-step 3: the outer loss is not finite (..)\n") ==
         "non_finite");
   CHECK(kind(code(2), "mixflow: c.yaml:1:2: unknown key\n") == "config");
-  CHECK(kind(code(2), "mixflow: p: is in use by process 7; wait for it or choose another --out\n") ==
-        "in_use");
+  CHECK(
+      kind(code(2), "mixflow: p: is in use by process 7; wait for it or choose another --out\n") ==
+      "in_use");
   CHECK(kind(code(70), "mixflow: this is a bug\n") == "crash");
   CHECK(kind({.status = SIGSEGV}, "") == "crash");
   CHECK(kind(code(130), "") == "interrupted");

@@ -195,7 +195,8 @@ TEST_CASE("a checkpoint of another experiment is refused and changes nothing") {
 
 TEST_CASE("short inner loops are straight code unless remat.inline is off") {
   for (const bool on : {true, false}) {
-    const Built built(small_config({std::string("gradient.remat.inline=") + (on ? "true" : "false")}));
+    const Built built(
+        small_config({std::string("gradient.remat.inline=") + (on ? "true" : "false")}));
     const ProgramPtr program =
         compile_stage(built.experiment.train, plan_options(built.experiment.config, 1));
     // Tasks; inside, the steps and the way back.
