@@ -77,8 +77,8 @@ struct TokensData {
   // Share of the end of each file of `path` that the outer loss sees; the loader: 0 where there is
   // a validation_path.
   double validation = 0.1;
-  double test = 0.1;  // share after that, kept for evaluation; the loader: 0 with a test_path
-  double corrupt = 0;            // share of inner examples replaced by random tokens
+  double test = 0.1;   // share after that, kept for evaluation; the loader: 0 with a test_path
+  double corrupt = 0;  // share of inner examples replaced by random tokens
   bool operator==(const TokensData&) const = default;
 };
 

@@ -53,16 +53,16 @@ TEST_CASE("a system without memory for machine code trains by kernels without it
     all.insert(all.begin() + 1, "c.yaml");
     return all;
   };
-  const int code = run_refused(args("refused"), directory);
+  const int code = run_refused(args("refused"), directory.path);
   if (code == 200) {
     MESSAGE("skipped: this kernel cannot refuse memory for code");
     return;
   }
   CHECK(code == 0);
-  CHECK(Process(args("given"), directory).wait().code == 0);
+  CHECK(Process(args("given"), directory.path).wait().code == 0);
   const auto losses = [&](const char* run) {
     std::vector<double> all;
-    for (const nlohmann::json& line : json_lines(directory / run / "metrics.jsonl"))
+    for (const nlohmann::json& line : json_lines(directory.path / run / "metrics.jsonl"))
       all.push_back(line.at("meta_loss"));
     return all;
   };
@@ -70,11 +70,11 @@ TEST_CASE("a system without memory for machine code trains by kernels without it
   REQUIRE(refused.size() == 2);
   REQUIRE(given.size() == 2);
   for (std::size_t i = 0; i < 2; ++i) CHECK(refused[i] == doctest::Approx(given[i]).epsilon(1e-4));
-  const std::string said = read_text(directory / "refused" / "log.txt");
+  const std::string said = read_text(directory.path / "refused" / "log.txt");
   const bool would_make_code =
-      read_text(directory / "given" / "log.txt").find("kernels AVX3") != std::string::npos;
+      read_text(directory.path / "given" / "log.txt").find("kernels AVX3") != std::string::npos;
   CHECK((said.find("the system gives no memory for machine code") != std::string::npos) ==
         would_make_code);
   CHECK((said.find(" without machine code") != std::string::npos) == would_make_code);
-  CHECK(read_text(directory / "given" / "log.txt").find("machine code") == std::string::npos);
+  CHECK(read_text(directory.path / "given" / "log.txt").find("machine code") == std::string::npos);
 }

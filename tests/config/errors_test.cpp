@@ -8,6 +8,7 @@
 #include <sstream>
 #include <utility>
 
+#include "../util/testing.h"
 #include "config_texts.h"
 
 using namespace mixflow;
