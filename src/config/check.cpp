@@ -24,11 +24,16 @@ namespace {
   throw UserError(origin(config, path) + ": " + message);
 }
 
+const TransformerModel* transformer(const Config& config) {
+  return std::get_if<TransformerModel>(&config.model);
+}
+
 // --- gradient ------------------------------------------------------------------------
 
 void check_preset(const Config& config) {
   const GradientConfig& gradient = config.gradient;
-  if (gradient.preset == Preset::none) return;
+  // Without blocks, a preset says how many steps reuse and nothing else (idle.h).
+  if (gradient.preset == Preset::none || transformer(config) == nullptr) return;
   const std::string preset(name_of(gradient.preset)), block = "gradient.remat.block";
   const RematPolicy& policy = gradient.remat.policy;
   const bool changes = resolved_policy(config) != policy;
@@ -67,7 +72,13 @@ void resolve_transformer(const Config& config, TransformerModel& model, const st
         Field{"heads", &TransformerModel::heads, &ChinchillaSize::heads},
         Field{"kv_size", &TransformerModel::kv_size, &ChinchillaSize::kv_size},
         Field{"layers", &TransformerModel::layers, &ChinchillaSize::layers}}) {
-    if (model.*field == 0 && row != nullptr) model.*field = row->*column;
+    const std::int64_t written = model.*field;
+    if (written == 0 && row != nullptr) model.*field = row->*column;
+    if (row != nullptr && model.*field != row->*column) {
+      fail(config, path + "." + name,
+           std::to_string(written) + " contradicts " + path + ".size " + model.size +
+               ", which has " + std::to_string(row->*column) + "; remove one of the two");
+    }
     if (model.*field == 0) {
       fail(config, path + "." + name,
            "missing; give size, or d_model, ffw, heads, kv_size and layers, each at least 1");
@@ -78,10 +89,6 @@ void resolve_transformer(const Config& config, TransformerModel& model, const st
          "expected an even number, got " + std::to_string(model.kv_size) +
              "; rotary positions turn pairs of a head's elements");
   }
-}
-
-const TransformerModel* transformer(const Config& config) {
-  return std::get_if<TransformerModel>(&config.model);
 }
 
 void resolve_models(Config& config) {
@@ -315,6 +322,15 @@ void check_start(const Config& config, const MetaParameter& parameter, const std
   }
 }
 
+void check_loss_weights(const Config& config, const std::string& path) {
+  const auto* tokens = std::get_if<TokensData>(&config.data.source);
+  if (tokens != nullptr && tokens->batch == 1) {
+    fail(config, path + ".kind",
+         "loss_weights are shares of a batch, and the one sequence of data.batch 1 has the share 1 "
+         "whatever its score, so their meta-gradient would be zero; raise data.batch");
+  }
+}
+
 void check_meta_parameter(const Config& config, const MetaParameter& parameter,
                           const std::string& path) {
   const std::string kind(name_of(parameter.kind));
@@ -332,14 +348,15 @@ void check_meta_parameter(const Config& config, const MetaParameter& parameter,
              " acts through the inner gradient, which gradient.mode first_order holds constant, so "
              "its meta-gradient would be zero; set gradient.mode: mixed");
   }
-  if (parameter.kind == MetaKind::loss_weights) {
-    if (transformer(config) == nullptr) {
-      fail(config, path + ".kind",
-           "loss_weights scores sequences of tokens; set model.kind: transformer and a data.kind "
-           "of tokens");
-    }
-    return;
+  const std::int64_t differentiated = config.inner.differentiated_steps();
+  if (parameter.granularity == Granularity::per_step && differentiated < config.inner.steps) {
+    fail(config, path + ".granularity",
+         "per_step has a value for each of inner.steps " + std::to_string(config.inner.steps) +
+             ", but inner.window lets derivatives into the last " + std::to_string(differentiated) +
+             " only, so the meta-gradient of the others would be zero; remove inner.window, or set "
+             "granularity: scalar");
   }
+  if (parameter.kind == MetaKind::loss_weights) return check_loss_weights(config, path);
   if (parameter.kind != MetaKind::init) return check_start(config, parameter, path);
   if (config.inner.carries_state()) {
     fail(config, path + ".kind",
@@ -348,7 +365,6 @@ void check_meta_parameter(const Config& config, const MetaParameter& parameter,
              " goes on from the meta-step before, whose end counts as a constant; set "
              "inner.reset_every: 1");
   }
-  const std::int64_t differentiated = config.inner.differentiated_steps();
   if (differentiated < config.inner.steps) {
     fail(config, path + ".kind",
          "init acts before the last " + std::to_string(differentiated) + " of " +

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "config/causes.h"
 #include "config/check.h"
 #include "config/override.h"
 #include "config/preset.h"
@@ -55,7 +56,7 @@ class Loader {
       }
     }
     for (const YamlEntry& entry : node.entries) {
-      if (entry.key != "kind") read_entry(entry, keys, owner, path, kind);
+      if (entry.key != "kind") read_entry(entry, node, keys, owner, path, kind);
     }
     for (const Key& key : keys) {
       const bool missing = key.required && key.applies_to(kind) && node.find(key.name) == nullptr;
@@ -76,12 +77,12 @@ class Loader {
     return std::get<std::string>(key->get(owner));
   }
 
-  void read_entry(const YamlEntry& entry, const std::vector<Key>& keys, void* owner,
-                  const std::string& path, const std::string& kind) {
+  void read_entry(const YamlEntry& entry, const YamlNode& node, const std::vector<Key>& keys,
+                  void* owner, const std::string& path, const std::string& kind) {
     const auto key = std::ranges::find_if(
         keys, [&](const Key& k) { return k.name == entry.key && k.applies_to(kind); });
     const std::string key_path = child_path(path, entry.key);
-    if (key == keys.end()) fail_other_kind(entry, keys, key_path, kind);
+    if (key == keys.end()) fail_other_kind(entry, node, keys, key_path, kind);
     note(key_path, entry.value.place);
     if (const auto* section = std::get_if<SectionType>(&key->type)) {
       // "gradient:" with everything below it commented out is a section without keys.
@@ -138,10 +139,20 @@ class Loader {
       if (suggestion.empty() && synonym) suggestion = key.name;
     }
     if (suggestion.empty()) suggestion = nearest(entry.key, names);
-    if (suggestion.empty()) suggestion = elsewhere(entry.key, "");
-    const std::string way_out = suggestion.empty() ? "; keys here: " + join(names, ", ")
-                                                   : ", did you mean " + suggestion + "?";
+    const std::string way_out = suggestion.empty()
+                                    ? namesake(entry.key) + "; keys here: " + join(names, ", ")
+                                    : ", did you mean " + suggestion + "?";
     fail_at(entry.place, key_path, "unknown key" + way_out);
+  }
+
+  // A key of that name in another section may be what was meant or something else: what it does
+  // tells.
+  static std::string namesake(const std::string& name) {
+    const std::string path = elsewhere(name, "");
+    if (path.empty()) return "";
+    const std::vector<SchemaRow> rows = schema_rows();
+    const auto row = std::ranges::find(rows, path, &SchemaRow::path);
+    return "; another section has " + path + " (" + row->key->doc + ")";
   }
 
   // The path of the key `name` in a section inside `path`, nearest to it first; "" where there is
@@ -159,15 +170,25 @@ class Loader {
     return best;
   }
 
-  [[noreturn]] static void fail_other_kind(const YamlEntry& entry, const std::vector<Key>& keys,
-                                           const std::string& path, const std::string& kind) {
+  [[noreturn]] static void fail_other_kind(const YamlEntry& entry, const YamlNode& node,
+                                           const std::vector<Key>& keys, const std::string& path,
+                                           const std::string& kind) {
     std::vector<std::string_view> kinds;
     for (const Key& key : keys) {
       if (key.name == entry.key) kinds.insert(kinds.end(), key.kinds.begin(), key.kinds.end());
     }
+    // The kind may come from an override that knows nothing of this key.
+    const YamlEntry* written = node.find("kind");
+    const bool elsewhere = written != nullptr && written->value.place.source != nullptr &&
+                           entry.place.source != nullptr &&
+                           *written->value.place.source != *entry.place.source;
+    const std::string section = path.substr(0, path.find_last_of('.'));
     fail_at(entry.place, path,
             "does not apply to kind " + kind + ", only to " + join(kinds, ", ") +
-                "; remove it or change the kind");
+                (elsewhere
+                     ? "; the kind is from " + written->value.place.text() +
+                           ": set the whole section there, " + section + "={kind: " + kind + ", ..}"
+                     : "; remove it or change the kind"));
   }
 
   [[noreturn]] static void fail_missing(const YamlNode& node, const Key& key,
@@ -264,6 +285,7 @@ Config parse_config(const std::string& text, const std::string& name,
 }
 
 Config read_config(const YamlNode& root, const std::string& name) {
+  check_causes(root);
   Config config;
   config.file = name;
   Loader(config).read_root(root);

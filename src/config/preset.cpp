@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <variant>
 
 namespace mixflow {
 
@@ -19,8 +20,10 @@ RematPolicy resolved_policy(const Config& config) {
       policy.*member = preset.*member;
     }
   };
-  take("gradients", &RematPolicy::gradients);
-  take("second_order", &RematPolicy::second_order);
+  if (std::holds_alternative<TransformerModel>(config.model)) {  // others have no blocks
+    take("gradients", &RematPolicy::gradients);
+    take("second_order", &RematPolicy::second_order);
+  }
   take("reuse", &RematPolicy::reuse);
   return policy;
 }

@@ -3,9 +3,9 @@
 #include <string>
 #include <variant>
 
+#include "config/idle.h"
 #include "config/load.h"
 #include "config/names.h"
-#include "config/preset.h"
 #include "util/text.h"
 
 namespace mixflow {
@@ -43,36 +43,8 @@ void add_warnings(Config& config) {
                               " draws new tasks in every meta-step, so the inner state is carried "
                               "from one task to another");
   }
-  const RematConfig& remat = config.gradient.remat;
-  const std::int64_t reuse = resolved_policy(config).reuse;
-  const auto nothing_to_reuse = [&](const std::string& key, const std::string& why) {
-    config.warnings.push_back(origin(config, key) + ": " + why +
-                              " nothing to gradient.remat.policy.reuse, " + std::to_string(reuse) +
-                              " here");
-  };
-  if (reuse != 0 && !remat.step) {
-    nothing_to_reuse("gradient.remat.step", "steps that keep all they compute leave");
-  }
-  if (reuse != 0 && !config.gradient.second_order()) {
-    nothing_to_reuse("gradient.mode", std::string(name_of(config.gradient.mode)) +
-                                          " differentiates no gradient, which leaves");
-  }
-  const std::int64_t differentiated = config.inner.differentiated_steps();
-  const bool all_reused = reused_steps(config) == differentiated;
-  if (!remat.save_inner_grads && (all_reused || !remat.step)) {
-    config.warnings.push_back(
-        origin(config, "gradient.remat.save_inner_grads") +
-        ": false changes nothing, since steps keep more than their gradients: " +
-        (remat.step ? "gradient.remat.policy.reuse is " + std::to_string(reuse)
-                    : "gradient.remat.step is false"));
-  }
-  if (differentiated == config.inner.steps) return;
-  for (std::size_t i = 0; i < config.meta.parameters.size(); ++i) {
-    if (config.meta.parameters[i].granularity != Granularity::per_step) continue;
-    config.warnings.push_back(
-        origin(config, "meta.parameters[" + std::to_string(i) + "].granularity") +
-        ": only the last inner.window " + std::to_string(differentiated) + " of " +
-        std::to_string(config.inner.steps) + " values are learned, the others keep their start");
+  for (const IdleSetting& setting : idle_settings(config)) {
+    config.warnings.push_back(idle_text(config, setting));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "meta/detached.h"
 #include "meta/stages.h"
 #include "util/error.h"
 
@@ -62,6 +63,7 @@ Experiment build_experiment(const Config& config, const TaskSource& source, DTyp
                             const Parts& parts) {
   MIXFLOW_CHECK(is_float(dtype), "an experiment computes in f32 or f64");
   MIXFLOW_CHECK(!config.meta.parameters.empty(), "the loader lets no empty list pass");
+  refuse_cancelled(config);
   const StageBuilder stages(config, source, dtype);
   Experiment experiment;
   experiment.config = config;

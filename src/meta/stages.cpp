@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "meta/detached.h"
 #include "meta/meta_update.h"
 #include "models/make_model.h"
 #include "ops/op_list.h"
@@ -203,6 +204,8 @@ StageBuilder::Gradient StageBuilder::build_gradient(Start start) const {
   gradient.forward = task_forward(setting_, outer_, start);
   gradient.task =
       task_gradient(*gradient.forward, active_inputs(gradient, start), config_.gradient.mode);
+  refuse_unreached(config_, eta_, hypers_, gradient.task.nonzero,
+                   start == Start::carried ? 0 : model_->parameters().size());
   gradient.body = build_gradient_body(gradient);
   return gradient;
 }

@@ -43,8 +43,8 @@ TEST_CASE("configurations far from the defaults survive the round trip") {
       "data: {kind: tabular, x: \"caf\xc3\xa9 \\\"1\\\".npy\", y: '0x10', validation: 0.1}\n"
       "inner: {loss: bce, l2: 1e-300}\n" +
           model + learn,
-      "data: {kind: mnist, x: other.npy, normalize: none}\ninner: {loss: cross_entropy}\n" + model +
-          learn,
+      "data: {kind: mnist, x: other.npy, normalize: none}\ninner: {loss: cross_entropy, steps: 3}\n" + model +
+          "meta: {parameters: [{kind: lr, granularity: per_step}]}\n",
       "data: {kind: episodes, x: a.npz:x, y: a.npz:y, ways: 2, train_classes: [4, 7], "
       "validation_classes: [1, 2], test_classes: [3, 5]}\ninner: {loss: bce}\n" +
           model + learn,
@@ -52,7 +52,7 @@ TEST_CASE("configurations far from the defaults survive the round trip") {
           "inner: {steps: 9, window: 4, reset_every: 3, optimizer: {kind: rmsprop, beta2: 0.5, "
           "eps_root: 0}}\n"
           "meta: {parameters: [{kind: beta2, transform: sigmoid, bounds: [-.inf, 2.5]}, {kind: lr, "
-          "granularity: per_step, init: 1}], optimizer: {kind: adamw, weight_decay: 0.1}, "
+          "granularity: per_tensor, init: 1}], optimizer: {kind: adamw, weight_decay: 0.1}, "
           "schedule: {kind: step, every: 3, factor: 1}, clip_norm: 0.1, batch: 6}\n"
           "gradient: {mode: first_order, chunk: 3, remat: {save_inner_grads: false}}\n",
       "data: {kind: random_tokens, sequence: 8, batch: 2}\n"

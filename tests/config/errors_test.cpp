@@ -137,7 +137,9 @@ TEST_CASE("malformed YAML is explained in words of the file") {
        "c.yaml:3:2: wrong indentation; keys of one section start in one column"},
       {"name: \"\\q\"\n" + kLeast, "c.yaml:1:10: not valid YAML: unknown escape character: q"},
       {"inner: &a {l2: 1}\nmodel: {<<: *a, kind: mlp}\n",
-       "c.yaml:1:12: model.l2: unknown key, did you mean inner.l2?"},
+       "c.yaml:1:12: model.l2: unknown key; another section has inner.l2 (h of the term 1/2 sum h w^2 of "
+       "the inner loss; null: no such term); keys here: kind, hidden, activation, bias, init, size, "
+       "vocab, d_model, ffw, heads, kv_size, layers"},
       {"name: null\n" + kLeast,
        "c.yaml:1:1: name: expected a name of letters, digits, \".\", \"_\" and \"-\", got nothing "
        "(names the run and its directory; default run)"},

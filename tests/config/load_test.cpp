@@ -193,18 +193,6 @@ TEST_CASE(
   CHECK(parse_config(kLeast + "precision: bf16\n", "c.yaml").warnings.empty());
 }
 
-TEST_CASE("rates per step before the window load with a warning") {
-  const std::string text =
-      "data: {kind: sinusoid}\nmodel: {kind: mlp}\n"
-      "meta: {parameters: [{kind: lr, granularity: per_step}]}\ninner: {steps: 5, window: ";
-  const Config config = parse_config(text + "2}\n", "c.yaml");
-  REQUIRE(config.warnings.size() == 1);
-  CHECK(config.warnings[0] ==
-        "c.yaml:3:45: meta.parameters[0].granularity: only the last inner.window 2 of 5 values are "
-        "learned, the others keep their start");
-  CHECK(parse_config(text + "5}\n", "c.yaml").warnings.empty());
-}
-
 TEST_CASE(
     "an inner state that is carried across tasks loads with a warning, across one task's batches "
     "without") {
@@ -240,13 +228,13 @@ TEST_CASE("choices of rematerialisation that change nothing load with a warning"
   const auto kept = warnings("{preset: fastest, remat: {step: false}}");
   REQUIRE(kept.size() == 1);
   CHECK(kept[0] ==
-        "c.yaml:5:43: gradient.remat.step: steps that keep all they compute leave nothing to "
-        "gradient.remat.policy.reuse, -1 here");
+        "c.yaml:5:20: gradient.preset: has no effect, because gradient.remat.step is false: steps "
+        "keep all that they compute");
   const auto saved = warnings("{remat: {step: false, save_inner_grads: false}}");
   REQUIRE(saved.size() == 1);
   CHECK(saved[0] ==
-        "c.yaml:5:51: gradient.remat.save_inner_grads: false changes nothing, since steps keep "
-        "more than their gradients: gradient.remat.step is false");
+        "c.yaml:5:51: gradient.remat.save_inner_grads: has no effect, because gradient.remat.step "
+        "is false: steps keep all that they compute");
   // The first of two steps still keeps its inner gradient, or not.
   CHECK(warnings("{remat: {save_inner_grads: false, policy: {reuse: 1}}}").empty());
   CHECK(warnings("{remat: {save_inner_grads: false, policy: {reuse: 2}}}").size() == 1);
@@ -254,6 +242,6 @@ TEST_CASE("choices of rematerialisation that change nothing load with a warning"
   const auto unused = warnings("{mode: first_order, preset: fastest}");
   REQUIRE(unused.size() == 1);
   CHECK(unused[0] ==
-        "c.yaml:5:18: gradient.mode: first_order differentiates no gradient, which leaves nothing "
-        "to gradient.remat.policy.reuse, -1 here");
+        "c.yaml:5:39: gradient.preset: has no effect, because gradient.mode is first_order, which "
+        "differentiates no gradient");
 }
