@@ -55,8 +55,23 @@ Loaded load_points(const SweepCommand& o, const SweepSpec& spec, const SweepDir&
       spdlog::warn("{} combination(s) give the config of another and are run once", sweep.repeated);
     }
   }
-  directory.check_same(spec, resolve_base(spec));
   Loaded loaded{directory.points()};
+  if (!directory.is_same(spec, resolve_base(spec))) {
+    // With the threads that it began with: results depend on them.
+    const auto shared = std::ranges::find(loaded.points, false, &Point::own_threads);
+    const int threads =
+        shared == loaded.points.end() ? std::max(1, usable_cores() / o.jobs) : shared->threads;
+    const ResolvedSweep sweep = resolve_points(spec, threads);
+    const std::size_t before = loaded.points.size();
+    if (o.dry_run) {
+      loaded.points = extend(spec, directory.path().string(), loaded.points, sweep.points).points;
+    } else {
+      const std::size_t added = directory.add(spec, sweep);
+      spdlog::info("{} points added to the {} of the sweep in {}", added, before,
+                   directory.path().string());
+      loaded.points = directory.points();
+    }
+  }
   const auto other = std::ranges::find_if(loaded.points, [&](const Point& point) {
     return o.threads > 0 && !point.own_threads && point.threads != o.threads;
   });

@@ -105,8 +105,12 @@ Reason activation(const Config& config) {
 
 Reason dtype(const Config& config) {
   const auto* data = std::get_if<TokensData>(&config.data.source);
-  const bool npy = data != nullptr && data->path.ends_with(".npy");
-  return npy ? "data.path is a .npy, which says its type itself" : "";
+  if (data == nullptr) return "";
+  for (const auto* files : {&data->path, &data->validation_path, &data->test_path}) {
+    const auto is_npy = [](const std::string& path) { return path.ends_with(".npy"); };
+    if (!std::ranges::all_of(*files, is_npy)) return "";
+  }
+  return "a .npy says its type itself";
 }
 
 Reason window(const Config& config) {

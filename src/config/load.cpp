@@ -280,8 +280,10 @@ std::string read_document(const std::string& path, const DocumentKind& kind) {
 Config parse_config(const std::string& text, const std::string& name,
                     std::span<const std::string> overrides) {
   YamlNode root = parse_document(text, name);
-  for (const std::string& override_text : overrides) apply_override(root, override_text);
-  return read_config(root, name);
+  std::vector<std::string> idle = apply_overrides(root, overrides);
+  Config config = read_config(root, name);
+  config.warnings.insert(config.warnings.begin(), idle.begin(), idle.end());
+  return config;
 }
 
 Config read_config(const YamlNode& root, const std::string& name) {

@@ -15,20 +15,6 @@ namespace {
 
 constexpr std::size_t kMaxDepth = 32;
 
-// a.b[2].c -> a b 2 c
-std::vector<std::string> segments(std::string path) {
-  std::string dotted;
-  for (const char c : path) {
-    if (c == '[')
-      dotted += '.';
-    else if (c != ']')
-      dotted += c;
-  }
-  std::vector<std::string> parts;
-  for (const std::string_view part : split(dotted, '.')) parts.emplace_back(part);
-  return parts;
-}
-
 bool has_gap(const std::vector<std::string>& parts) {
   return std::ranges::any_of(parts, [](const auto& part) { return part.empty(); });
 }
@@ -75,11 +61,69 @@ YamlNode& descend(YamlNode& node, const std::string& segment, const TextPlace& p
 
 }  // namespace
 
+std::vector<std::string> path_segments(const std::string& path) {
+  std::string dotted;
+  for (const char c : path) {
+    if (c == '[')
+      dotted += '.';
+    else if (c != ']')
+      dotted += c;
+  }
+  std::vector<std::string> parts;
+  for (const std::string_view part : split(dotted, '.')) parts.emplace_back(part);
+  return parts;
+}
+
+bool path_holds(const std::string& outer, const std::string& inner) {
+  const std::vector<std::string> around = path_segments(outer), key = path_segments(inner);
+  return around.size() <= key.size() && std::equal(around.begin(), around.end(), key.begin());
+}
+
+bool value_holds(const std::string& outer, const YamlNode& value, const std::string& inner) {
+  const std::vector<std::string> key = path_segments(inner);
+  const YamlNode* node = &value;
+  for (std::size_t i = path_segments(outer).size(); i < key.size(); ++i) {
+    if (node->kind == YamlNode::Kind::list) {
+      std::size_t index = 0;
+      const char* end = key[i].data() + key[i].size();
+      const auto result = std::from_chars(key[i].data(), end, index);
+      if (result.ec != std::errc() || index >= node->items.size()) return false;
+      node = &node->items[index];
+    } else {
+      const YamlEntry* entry = node->find(key[i]);
+      if (entry == nullptr) return false;
+      node = &entry->value;
+    }
+  }
+  return true;
+}
+
+std::vector<std::string> apply_overrides(YamlNode& root, std::span<const std::string> texts) {
+  std::vector<std::string> idle;
+  const auto path_of = [](const std::string& text) { return text.substr(0, text.find('=')); };
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const std::string path = path_of(texts[i]);
+    for (std::size_t j = 0; j < i; ++j) {
+      const std::string before = path_of(texts[j]);
+      if (!path_holds(path, before)) continue;
+      if (path_holds(before, path)) {
+        idle.push_back("-s " + texts[j] + ": has no effect, because -s " + texts[i] + " follows");
+      } else {
+        fail_at({std::make_shared<const std::string>("-s " + texts[i]), 0, 0}, path,
+                "sets the whole section and would drop " + before + ", set before by -s " +
+                    texts[j] + "; give the section first, then its keys");
+      }
+    }
+    apply_override(root, texts[i]);
+  }
+  return idle;
+}
+
 void apply_override(YamlNode& root, const std::string& text) {
   const TextPlace place{std::make_shared<const std::string>("-s " + text), 0, 0};
   const std::size_t equals = text.find('=');
   const std::string written = text.substr(0, equals);
-  if (equals == std::string::npos || has_gap(segments(written))) {
+  if (equals == std::string::npos || has_gap(path_segments(written))) {
     fail_at(place, "", "expected key.path=value, such as -s inner.steps=5");
   }
   YamlNode value = parse_value(text.substr(equals + 1), place, written);
@@ -89,7 +133,7 @@ void apply_override(YamlNode& root, const std::string& text) {
 
 void apply_setting(YamlNode& root, const std::string& path, const TextPlace& place,
                    YamlNode value) {
-  const std::vector<std::string> parts = segments(path);
+  const std::vector<std::string> parts = path_segments(path);
   if (has_gap(parts)) {
     fail_at(place, "", "expected the path of a key, such as inner.steps, got " + in_quotes(path));
   }

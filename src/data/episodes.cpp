@@ -132,6 +132,17 @@ class Episodes final : public TaskSource {
   void check_classes(const Classes& classes, const char* split, int all,
                      const Config& config) const {
     if (static_cast<int>(classes.size()) >= ways_) return;
+    if (const std::int64_t needed = std::int64_t{3} * ways_;
+        all < needed) {  // no choice of classes would do
+      const int most = all / 3;
+      throw UserError(
+          origin(config, "data.ways") +
+          ": tasks of training, validation and test have classes of their own, " +
+          std::to_string(ways_) + " ways each, so " + std::to_string(needed) +
+          " in all, but the data has " + std::to_string(all) + "; " +
+          (most >= 2 ? "lower data.ways to " + std::to_string(most) + ", or set " : "set ") +
+          "data.kind: tabular, which learns one task of all classes");
+    }
     throw UserError(origin(config, "data.ways") + ": " + std::to_string(ways_) + " ways, but the " +
                     split + " split has " + std::to_string(classes.size()) + " of the " +
                     std::to_string(all) +

@@ -141,4 +141,12 @@ Combinations expand(const SweepSpec& spec, const BaseValue& base_value) {
   return all;
 }
 
+Settings first_combination(const SweepSpec& spec) {
+  Settings settings;
+  for (const Block& block : blocks_of(spec)) {
+    settings.insert(settings.end(), block.front().begin(), block.front().end());
+  }
+  return settings;
+}
+
 }  // namespace mixflow

@@ -24,4 +24,7 @@ using BaseValue = std::function<Operand(const std::string& key)>;
 // more than kMostCombinations, a condition that is none, or none left.
 Combinations expand(const SweepSpec& spec, const BaseValue& base_value);
 
+// One combination, whatever the conditions: the first of each block.
+Settings first_combination(const SweepSpec& spec);
+
 }  // namespace mixflow

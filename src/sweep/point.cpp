@@ -86,14 +86,36 @@ YamlNode base_tree(const SweepSpec& spec) {
   return parse_document(read_document(spec.base), spec.base);
 }
 
-Config config_of(const SweepSpec& spec, YamlNode tree, const Settings& settings) {
-  try {
-    for (const Settings* each : {&spec.set, &settings}) {
-      for (const Setting& setting : *each) {
-        apply_setting(tree, setting.key, setting.place, setting.value);
-      }
+// Sections first, then the keys in them, wherever the file has them: an axis over a section leaves
+// those over its keys alone. Both may not say the same key.
+Settings in_order(Settings settings) {
+  const auto depth = [](const Setting& setting) { return path_segments(setting.key).size(); };
+  std::ranges::stable_sort(settings, {}, depth);
+  for (const Setting& section : settings) {
+    for (const Setting& key : settings) {
+      if (depth(section) >= depth(key) || !path_holds(section.key, key.key)) continue;
+      if (!value_holds(section.key, section.value, key.key)) continue;
+      fail_at(key.place, key.key,
+              "is also said by " + section.key + " at " + section.value.place.text() +
+                  "; keep one of the two");
     }
-    return with_absolute_paths(read_config(tree, spec.base));
+  }
+  return settings;
+}
+
+// `settings` over `set` over the base.
+Config config_of(const SweepSpec& spec, YamlNode tree, const Settings& settings) {
+  Settings all = spec.set;
+  all.insert(all.end(), settings.begin(), settings.end());
+  for (const Setting& setting : in_order(std::move(all))) {
+    apply_setting(tree, setting.key, setting.place, setting.value);
+  }
+  return with_absolute_paths(read_config(tree, spec.base));
+}
+
+Config config_of_point(const SweepSpec& spec, const YamlNode& tree, const Settings& settings) {
+  try {
+    return config_of(spec, tree, settings);
   } catch (const UserError& error) {
     throw UserError(std::string(error.what()) + " (in the point " +
                     settings_text(settings_json(settings)) + ")");
@@ -252,7 +274,17 @@ Point parse_point(const std::string& line) {
 }
 
 std::string resolve_base(const SweepSpec& spec) {
-  return dump_config(with_absolute_paths(read_config(base_tree(spec), spec.base)));
+  const YamlNode tree = base_tree(spec);
+  try {
+    return dump_config(config_of(spec, tree, {}));
+  } catch (const UserError&) {
+    // It may need what the axes say.
+    try {
+      return dump_config(config_of(spec, tree, first_combination(spec)));
+    } catch (const UserError&) {
+    }
+    throw;
+  }
 }
 
 ResolvedSweep resolve_points(const SweepSpec& spec, int threads) {
@@ -266,7 +298,7 @@ ResolvedSweep resolve_points(const SweepSpec& spec, int threads) {
   std::vector<Config> configs(combinations.points.size());
   std::vector<char> own_threads(configs.size());
   parallel_for(configs.size(), usable_cores(), [&](std::size_t i) {
-    configs[i] = config_of(spec, tree, combinations.points[i]);
+    configs[i] = config_of_point(spec, tree, combinations.points[i]);
     own_threads[i] = configs[i].threads > 0;
     if (configs[i].threads == 0) configs[i].threads = threads;
   });
@@ -294,6 +326,55 @@ ResolvedSweep resolve_points(const SweepSpec& spec, int threads) {
   sweep.plans = plans.count();
   for (std::size_t i = 0; i < sweep.points.size(); ++i) plans.give(configs[i], sweep.points[i]);
   return sweep;
+}
+
+namespace {
+
+// What makes two points the same run, whatever version of mixflow wrote them: keys that have come
+// since have their defaults.
+std::string identity(const Point& point) {
+  try {
+    Config config = parse_config(point.config, point.id);
+    if (!point.own_threads) config.threads = 0;
+    return dump_config(config);
+  } catch (const UserError&) {
+    return point.config;  // no config to this version
+  }
+}
+
+[[noreturn]] void fail_changed(const SweepSpec& spec, const std::string& directory,
+                               const Point& point, const std::vector<Point>& now) {
+  const auto same =
+      std::ranges::find_if(now, [&](const Point& p) { return p.settings == point.settings; });
+  if (same == now.end()) {
+    throw UserError(spec.file + ": has no point " + settings_text(point.settings) +
+                    ", which the sweep in " + directory +
+                    " has; a sweep can be extended by values, seeds and points, but keeps those it "
+                    "has: add them again, or start anew with another --out");
+  }
+  throw UserError(spec.base + ": the base config has changed since the sweep in " + directory +
+                  " began, and with it the point " + settings_text(point.settings) + ": " +
+                  first_difference(point.config, same->config) +
+                  ". Restore it to continue, or start anew with another --out");
+}
+
+}  // namespace
+
+Extension extend(const SweepSpec& spec, const std::string& directory,
+                 const std::vector<Point>& saved, const std::vector<Point>& now) {
+  std::map<std::string, const Point*> by_identity;
+  for (const Point& point : now) by_identity.emplace(identity(point), &point);
+  Extension extension{.points = saved};
+  for (const Point& point : saved) {
+    if (by_identity.erase(identity(point)) == 0) fail_changed(spec, directory, point, now);
+  }
+  for (const Point& point : now) {
+    const bool is_new =
+        std::ranges::any_of(by_identity, [&](const auto& entry) { return entry.second == &point; });
+    if (is_new) extension.points.push_back(point);
+  }
+  extension.added = extension.points.size() - saved.size();
+  return extension;
 }
 
 }  // namespace mixflow

@@ -42,12 +42,23 @@ struct ResolvedSweep {
   std::size_t plans = 0;     // made; points share them
 };
 
-// The base config of a sweep as YAML, every default written out, paths absolute.
+// The base config of a sweep with what it sets in every point, as YAML, every default written out,
+// paths absolute. A base that needs what the axes say has the first value of each.
 std::string resolve_base(const SweepSpec& spec);
 
 // All points in order, checked and planned. `threads`: of each point whose config leaves it to us
 // (0). Points that differ only in what a plan does not depend on are planned once. Throws UserError
 // with the place in the sweep or config file for keys and values that do not fit.
 ResolvedSweep resolve_points(const SweepSpec& spec, int threads);
+
+// A sweep that has begun, asked for anew: its own points as they were frozen, then those that are
+// new. Points are the same where their resolved configs are. Throws UserError, saying what differs,
+// where `now` lacks a point of `saved`.
+struct Extension {
+  std::vector<Point> points;
+  std::size_t added = 0;  // at the end
+};
+Extension extend(const SweepSpec& spec, const std::string& directory,
+                 const std::vector<Point>& saved, const std::vector<Point>& now);
 
 }  // namespace mixflow

@@ -67,17 +67,28 @@ void SweepDir::create(const SweepSpec& spec, const ResolvedSweep& sweep) const {
   write_atomically(path_ / "sweep.yaml", spec_text(spec));
 }
 
-void SweepDir::check_same(const SweepSpec& spec, const std::string& base) const {
-  const std::filesystem::path saved_base = path_ / "base.yaml", saved_spec = path_ / "sweep.yaml";
-  const std::string way_out = ". Restore it to continue, or start anew with another --out";
-  if (const std::string text = read_text(saved_base); text != base) {
-    throw UserError(spec.base + ": the base config has changed since the sweep in " +
-                    path_.string() + " began: " + first_difference(text, base) + way_out);
+bool SweepDir::is_same(const SweepSpec& spec, const std::string& base) const {
+  return read_text(path_ / "base.yaml") == base &&
+         read_text(path_ / "sweep.yaml") == spec_text(spec);
+}
+
+std::size_t SweepDir::add(const SweepSpec& spec, const ResolvedSweep& sweep) const {
+  const FileLock lock(path_ / "lock");
+  const Extension extension = extend(spec, path_.string(), points(), sweep.points);
+  std::string lines;
+  for (const Point& point : extension.points) lines += to_line(point);
+  std::vector<nlohmann::ordered_json> queued;
+  for (std::size_t i = extension.points.size() - extension.added; i < extension.points.size();
+       ++i) {
+    queued.push_back({{"point", extension.points[i].id}, {"state", "queued"}});
   }
-  if (const std::string text = read_text(saved_spec); text != spec_text(spec)) {
-    throw UserError(spec.file + ": the sweep has changed since the one in " + path_.string() +
-                    " began: " + first_difference(text, spec_text(spec)) + way_out);
-  }
+  write_atomically(path_ / "points.jsonl", lines);
+  Ledger records(ledger());
+  const Ledger::Lock ledger_lock(records);
+  if (!queued.empty()) records.append_all(queued);
+  write_atomically(path_ / "base.yaml", sweep.base);
+  write_atomically(path_ / "sweep.yaml", spec_text(spec));
+  return extension.added;
 }
 
 std::vector<Point> SweepDir::points() const {

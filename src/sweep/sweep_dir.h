@@ -1,7 +1,7 @@
 // The directory of a sweep:
 //
 //   sweep.yaml       what was asked for, in one form; written last: where it is, the sweep is whole
-//   base.yaml        the base config, every default written out
+//   base.yaml        the base config and what is set in every point, every default written out
 //   points.jsonl     every point: id, settings, frozen config, plan (point.h)
 //   ledger.jsonl     what happened to each (ledger.h)
 //   claims/          who runs what (claim.h)
@@ -9,7 +9,8 @@
 //     point.json       the point's id and settings
 //     stderr.txt       what its process printed there
 //
-// Everything but the ledger and the points' directories stays as it is from the start on.
+// Everything but the ledger and the points' directories stays as it is from the start on, unless
+// the sweep is extended: then points are appended, and those that were there stay.
 #pragma once
 
 #include <filesystem>
@@ -30,9 +31,12 @@ class SweepDir {
   // UserError (the directory cannot be made, or holds something else) or RunError (disk).
   void create(const SweepSpec& spec, const ResolvedSweep& sweep) const;
 
-  // Throws UserError, saying what differs, unless the sweep that is there was begun with this file
-  // and this base config.
-  void check_same(const SweepSpec& spec, const std::string& base) const;
+  // Whether the sweep that is there was asked for by this file and this base config, word for word.
+  bool is_same(const SweepSpec& spec, const std::string& base) const;
+
+  // Adds to the sweep that is there the points of `sweep` that it lacks (point.h: extend), and
+  // returns how many. Throws UserError, saying what differs, where it would lose others.
+  std::size_t add(const SweepSpec& spec, const ResolvedSweep& sweep) const;
 
   // Throws UserError for a file that is missing or damaged.
   std::vector<Point> points() const;

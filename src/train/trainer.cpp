@@ -1,5 +1,7 @@
 #include "train/trainer.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -13,6 +15,7 @@
 #include "train/baseline.h"
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
+#include "train/idle_plan.h"
 #include "train/inner_state.h"
 #include "train/loss_window.h"
 #include "train/memory_check.h"
@@ -26,6 +29,7 @@
 #include "train/stage_run.h"
 #include "train/tensorboard.h"
 #include "train/threads.h"
+#include "train/unmoved.h"
 #include "util/error.h"
 #include "util/file.h"
 
@@ -42,6 +46,9 @@ double unix_seconds() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::chrono::duration<double>(now).count();
 }
+
+// After so many meta-steps, meta-parameters that have not moved are told.
+constexpr std::int64_t kFirstSteps = 10;
 
 Parts parts_of(const Config& config) {
   Parts parts = meta_step_parts(config);
@@ -95,6 +102,7 @@ class Trainer {
   void summarize();
   void write_trace(std::int64_t t, const Trace& trace);
   void check_finite(std::int64_t t) const;
+  void warn(const std::string& line);
   void log(std::int64_t t);
   void evaluate(std::int64_t t, Split split);
   void evaluate_ends(std::int64_t t);
@@ -156,6 +164,9 @@ void Trainer::log_start() {
         "and have other last bits");
   }
   for (const std::string& warning : config().warnings) log_->warn(warning);
+  for (const IdleSetting& setting : idle_in_plan(config(), *source_, threads_)) {
+    warn(idle_text(config(), setting));
+  }
   log_->info("plan: static " + format_bytes(program.static_bytes) + ", dynamic " +
              format_bytes(program.dynamic_bytes) + ", " + std::to_string(program.flop) +
              " FLOPs per meta-step, " + std::to_string(program.nodes) + " nodes, " +
@@ -201,6 +212,8 @@ void Trainer::loop() {
   open_files();
   if (state_.eval_bytes == 0) evaluate_ends(0);
   Progress progress(steps, begin_, options_.progress);
+  std::optional<Unmoved> start;
+  if (begin_ == 0) start.emplace(experiment_.eta, train_);
   std::int64_t t = begin_;
   logged_step_ = begin_;
   while (t < steps && !SignalGuard::stop_requested()) {
@@ -214,6 +227,7 @@ void Trainer::loop() {
     if (trace) write_trace(t, *trace);
     check_finite(t);
     losses_.add(train_.result("outer_loss"));
+    if (start && t == std::min(kFirstSteps, steps)) warn(start->text(train_, t));
     if (t % log_every() == 0 || t == steps) log(t);
     const std::int64_t every = config().meta.eval.every;
     if (every > 0 && t % every == 0 && t < steps) evaluate(t, source_->watched_split());
@@ -281,6 +295,13 @@ void Trainer::check_finite(std::int64_t t) const {
                  " is not finite (outer loss " + text(loss) + ", meta-gradient norm " + text(norm) +
                  "). Checkpoints up to then are whole. Lower inner.optimizer.lr or "
                  "meta.optimizer.lr, or set meta.clip_norm");
+}
+
+// In the log and on the terminal; nothing for an empty line.
+void Trainer::warn(const std::string& line) {
+  if (line.empty()) return;
+  log_->warn(line);
+  if (options_.progress) spdlog::warn("{}", line);
 }
 
 void Trainer::log(std::int64_t t) {

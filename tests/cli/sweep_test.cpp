@@ -297,22 +297,35 @@ TEST_CASE("a sweep sees its points end where SIGCHLD is ignored") {
   CHECK(wait_or_kill(process).code == 0);
 }
 
-TEST_CASE("a changed base config or sweep is an error that says what differs") {
+TEST_CASE("a sweep is extended, and what is done stays done") {
   const Sweep sweep("seeds: [1]\n");
   REQUIRE(sweep.run().code == 0);
-  std::ofstream(sweep / "s.yaml") << "base: base.yaml\nseeds: [1, 2]\n";
+  std::ofstream(sweep / "s.yaml")
+      << "base: base.yaml\ngrid: {inner.optimizer.lr: [0.02, 0.01]}\nseeds: [1, 2]\n";
+  CHECK(json_of(sweep.run({"--dry-run", "--json"})).at("points").size() == 4);
+  check_all_once(sweep, 1);
+  const Outcome outcome = sweep.run();
+  CHECK(outcome.code == 0);
+  CHECK(outcome.out.starts_with("s: ended: 4 of 4 points done"));
+  check_all_once(sweep, 4);
+}
+
+TEST_CASE("a sweep that would lose or change a point is an error that says what differs") {
+  const Sweep sweep("seeds: [1]\n");
+  REQUIRE(sweep.run().code == 0);
+  std::ofstream(sweep / "s.yaml") << "base: base.yaml\nseeds: [2]\n";
   CHECK(sweep.run().err ==
-        "mixflow: s.yaml: the sweep has changed since the one in out began: seeds: it had \"seeds: "
-        "[1]\", now \"seeds: [1, 2]\". Restore it to continue, or start anew with another --out\n");
+        "mixflow: s.yaml: has no point seed=1, which the sweep in out has; a sweep can be extended "
+        "by values, seeds and points, but keeps those it has: add them again, or start anew with "
+        "another --out\n");
   std::ofstream(sweep / "s.yaml") << "base: base.yaml\nseeds: [1]\n";
   std::ofstream(sweep / "base.yaml", std::ios::app) << "inner: {steps: 3}\n";
   const Outcome outcome = sweep.run();
   CHECK(outcome.code == 2);
-  CHECK(
-      outcome.err ==
-      "mixflow: base.yaml: the base config has changed since the sweep in out began: inner.steps: "
-      "it had \"steps: 1\", now \"steps: 3\". Restore it to continue, or start anew with another "
-      "--out\n");
+  CHECK(outcome.err ==
+        "mixflow: base.yaml: the base config has changed since the sweep in out began, and with it "
+        "the point seed=1: inner.steps: it had \"steps: 1\", now \"steps: 3\". Restore it to "
+        "continue, or start anew with another --out\n");
 }
 
 TEST_CASE("the shipped sweeps are sound") {

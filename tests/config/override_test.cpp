@@ -82,3 +82,28 @@ TEST_CASE("errors in overrides name the override") {
     CHECK(load_error(kLeast, {override_text}) == expected);
   }
 }
+
+TEST_CASE("a section after one of its keys is an error; of one key twice, the last counts") {
+  CHECK(load_error(kLeast, {"inner.optimizer.lr=0.1", "inner.optimizer={kind: adam}"}) ==
+        "-s inner.optimizer={kind: adam}: inner.optimizer: sets the whole section and would drop "
+        "inner.optimizer.lr, set before by -s inner.optimizer.lr=0.1; give the section first, then "
+        "its keys");
+  const std::vector<std::string> first{"inner.optimizer={kind: adam}", "inner.optimizer.lr=0.1"};
+  const Config config = parse_config(kLeast, "c.yaml", first);
+  CHECK(config.inner.optimizer.kind == OptimizerKind::adam);
+  CHECK(config.inner.optimizer.lr == 0.1);
+  CHECK(config.warnings.empty());
+  const std::vector<std::string> twice{"inner.steps=3", "inner.steps=5"};
+  const Config last = parse_config(kLeast, "c.yaml", twice);
+  CHECK(last.inner.steps == 5);
+  REQUIRE(last.warnings.size() == 1);
+  CHECK(last.warnings[0] == "-s inner.steps=3: has no effect, because -s inner.steps=5 follows");
+}
+
+TEST_CASE("a key of another kind names the override that chose the kind") {
+  const std::string text = kLeast + "inner: {optimizer: {kind: momentum, momentum: 0.5}}\n";
+  CHECK(load_error(text, {"inner.optimizer.kind=sgd"}) ==
+        "c.yaml:4:37: inner.optimizer.momentum: does not apply to kind sgd, only to momentum, "
+        "nesterov; the kind is from -s inner.optimizer.kind=sgd: set the whole section there, "
+        "inner.optimizer={kind: sgd, ..}");
+}

@@ -7,6 +7,7 @@
 
 #include "../util/testing.h"
 #include "config/load.h"
+#include "config/names.h"
 #include "sweep/sweep_dir.h"
 #include "util/error.h"
 #include "util/file.h"
@@ -94,23 +95,96 @@ TEST_CASE("a directory keeps its sweep, and says what differs from it") {
   directory.create(spec, sweep);
   CHECK(directory.holds_sweep());
   CHECK(directory.points().size() == 2);
-  directory.check_same(spec, resolve_base(spec));
+  CHECK(directory.is_same(spec, resolve_base(spec)));
   const std::string points = read_text(work / "out/points.jsonl");
   directory.create(spec, work.resolved("grid: {inner.steps: [7]}\n"));  // the first one stays
   CHECK(read_text(work / "out/points.jsonl") == points);
 
   const SweepSpec other = work.spec("grid: {inner.steps: [1, 3]}\n");
-  CHECK(
-      message_of<UserError>([&] { directory.check_same(other, sweep.base); }) ==
-      work / "s.yaml" + ": the sweep has changed since the one in " + (work / "out") +
-          " began: grid.inner.steps: it had \"inner.steps: [1, 2]\", now \"inner.steps: [1, 3]\". "
-          "Restore it to continue, or start anew with another --out");
+  CHECK_FALSE(directory.is_same(other, sweep.base));
+  CHECK(message_of<UserError>([&] { directory.add(other, resolve_points(other, 1)); }) ==
+        work / "s.yaml" + ": has no point steps=2, which the sweep in " + (work / "out") +
+            " has; a sweep can be extended by values, seeds and points, but keeps those it has: "
+            "add them again, or start anew with another --out");
   std::ofstream(work / "base.yaml", std::ios::app) << "inner: {optimizer: {lr: 0.5}}\n";
-  CHECK(message_of<UserError>([&] { directory.check_same(spec, resolve_base(spec)); }) ==
+  const SweepSpec changed = work.spec(text);
+  CHECK(message_of<UserError>([&] { directory.add(changed, resolve_points(changed, 1)); }) ==
         work / "base.yaml" + ": the base config has changed since the sweep in " + (work / "out") +
-            " began: inner.optimizer.lr: it had \"lr: 0.01\", now \"lr: 0.5\". Restore it to "
-            "continue, or start anew with another --out");
+            " began, and with it the point steps=1: inner.optimizer.lr: it had \"lr: 0.01\", now "
+            "\"lr: 0.5\". Restore it to continue, or start anew with another --out");
+  CHECK(read_text(work / "out/points.jsonl") == points);
+  // A change that no point sees is none.
+  const SweepSpec same = work.spec("set: {inner.optimizer.lr: 0.01}\n" + text);
+  CHECK(directory.add(same, resolve_points(same, 1)) == 0);
+  CHECK(read_text(work / "out/points.jsonl") == points);
+  CHECK(directory.is_same(same, resolve_base(same)));
 
   directory.prepare(sweep.points[0]);
   CHECK(read_text(directory.run(sweep.points[0]) / "config.yaml") == sweep.points[0].config);
+}
+
+TEST_CASE("a sweep is extended by values, seeds and axes; what it has stays as it was frozen") {
+  const Workplace work;
+  const SweepDir directory(work.path / "out");
+  const SweepSpec spec = work.spec("grid: {inner.steps: [1, 2]}\nseeds: [1, 2]\n");
+  directory.create(spec, resolve_points(spec, 1));
+  const std::string points = read_text(work / "out/points.jsonl");
+  // The steps that were there, at the rate that the base has.
+  const SweepSpec more = work.spec(
+      "grid: {inner.optimizer.lr: [0.02, 0.01], inner.steps: [3, 2, 1]}\nseeds: [1, 2, 3]\n");
+  CHECK(directory.add(more, resolve_points(more, 1)) == 14);
+  const std::string now = read_text(work / "out/points.jsonl");
+  CHECK(now.starts_with(points));
+  CHECK(directory.points().size() == 18);
+  std::set<std::string> ids, configs;
+  for (const Point& point : directory.points()) {
+    ids.insert(point.id);
+    configs.insert(point.config);
+  }
+  CHECK(ids.size() == 18);
+  CHECK(configs.size() == 18);
+  CHECK(directory.is_same(more, resolve_base(more)));
+}
+
+TEST_CASE("a section is set before its keys, whichever axis stands first") {
+  const Workplace work;
+  const auto rates = [&](const std::string& text) {
+    std::vector<std::pair<std::string, double>> found;
+    for (const Point& point : work.resolved(text).points) {
+      const Config config = parse_config(point.config, "c.yaml");
+      found.emplace_back(name_of(config.inner.optimizer.kind), config.inner.optimizer.lr);
+    }
+    std::ranges::sort(found);
+    return found;
+  };
+  const std::vector<std::pair<std::string, double>> four = {
+      {"adam", 0.1}, {"adam", 0.2}, {"sgd", 0.1}, {"sgd", 0.2}};
+  const std::string kinds = "inner.optimizer: [{kind: sgd}, {kind: adam}]";
+  CHECK(rates("grid: {inner.optimizer.lr: [0.1, 0.2], " + kinds + "}\n") == four);
+  CHECK(rates("grid: {" + kinds + ", inner.optimizer.lr: [0.1, 0.2]}\n") == four);
+  CHECK(rates("list: [{inner.optimizer: {kind: sgd}}, {inner.optimizer: {kind: adam}}]\n"
+              "grid: {inner.optimizer.lr: [0.1, 0.2]}\n") == four);
+  CHECK(rates("list: {" + kinds + "}\nzip: {inner.optimizer.lr: [0.1, 0.2]}\n") == four);
+  CHECK(rates("random: {samples: 40, inner.optimizer.lr: [0.1, 0.2], inner.optimizer: "
+              "[{kind: sgd}, {kind: adam}]}\n") == four);
+  const std::vector<std::pair<std::string, double>> two = {{"adam", 0.1}, {"sgd", 0.1}};
+  CHECK(rates("set: {inner.optimizer.lr: 0.1}\ngrid: {" + kinds + "}\n") == two);
+  CHECK(message_of<UserError>([&] {
+          work.resolved(
+              "grid: {inner.optimizer.lr: [0.1]}\nlist: [{inner.optimizer: {kind: sgd, lr: "
+              "0.5}}]\n");
+        }) == work / "s.yaml" + ":2:8: inner.optimizer.lr: is also said by inner.optimizer at " +
+                  (work / "s.yaml") +
+                  ":3:26; keep one of the two (in the point lr=0.1 optimizer=..)");
+}
+
+TEST_CASE("a base may need what the sweep sets, or what its axes say") {
+  const Workplace work;
+  std::ofstream(work / "base.yaml") << "model: {kind: mlp}\nmeta: {parameters: [{kind: init}]}\n";
+  CHECK(work.resolved("set: {data.kind: sinusoid}\nseeds: [1, 2]\n").points.size() == 2);
+  CHECK(work.resolved("grid: {data.kind: [sinusoid], inner.steps: [1, 2]}\nwhen: steps > 1\n")
+            .points.size() == 1);
+  CHECK(message_of<UserError>([&] {
+          work.resolved("seeds: [1]\n");
+        }).starts_with(work / "base.yaml" + ":1:1: data: missing; "));
 }

@@ -13,6 +13,7 @@
 #include "config/values.h"
 #include "configs.h"
 #include "graph/print.h"
+#include "train/idle_plan.h"
 #include "train/schedule.h"
 #include "train/trainer.h"
 #include "util/file.h"
@@ -46,16 +47,17 @@ struct Files : TemporaryDirectory {
              "\n";
     }
     write("table.csv", csv);
-    std::string text, ids;
+    std::string text, ids, other_ids, wide;
     for (int i = 0; i < 400; ++i) {
       text += static_cast<char>('a' + i * i % 26);
       ids += raw(static_cast<std::uint16_t>(i * i % 200));
-      ids += std::string(2, '\0');  // as int32, the same ids; as uint16, zeros between them
+      other_ids += raw(static_cast<std::uint16_t>(i * 7 % 200));
+      wide += raw(static_cast<std::uint16_t>(i * 40503));  // ids as one byte each, too
     }
     write("text.txt", text);
     write("ids.bin", ids);
-    // Bytes of text are ids below 256 only where each is followed by zeros.
-    write("other_ids.bin", ids.substr(8) + ids.substr(0, 8));
+    write("other_ids.bin", other_ids);
+    write("wide.bin", wide);
   }
   void write(const std::string& name, const std::string& content) const {
     write_atomically(std::filesystem::path(*this / name), content);
@@ -120,9 +122,10 @@ std::string plan_text(const Built& built) {
   std::string text = std::to_string(options.threads);
   for (const Stage* stage : {&built.experiment.train, &built.experiment.eval}) {
     const ProgramPtr program = compile_stage(*stage, options);
-    // What loops were to keep is no part of the plan where nothing asks for it.
-    static const std::regex policy("keep=[^,}]*");
-    text += std::regex_replace(to_text(*program->graph), policy, "") +
+    // What loops were to keep is no part of the plan where nothing asks for it, nor are the names
+    // of the code that nodes come from.
+    static const std::regex other("keep=[^,}]*|  # [^\\n]*");
+    text += std::regex_replace(to_text(*program->graph), other, "") +
             std::to_string(program->dynamic_bytes) + "\n";
   }
   return text;
@@ -402,4 +405,47 @@ TEST_CASE("what is told to have no effect has none on the plan") {
     CHECK((plan_text(Built(config)) == plan_text(Built(plain))));
     CHECK(rate_text(config) == rate_text(plain));
   }
+}
+
+TEST_CASE("what loops should keep has no effect where they become straight code") {
+  const Files files;
+  const auto idle = [&](const Settings& settings) {
+    const Config config = parse_in(files, "sinusoid", settings);
+    const std::unique_ptr<TaskSource> source = make_source(config);
+    std::string text;
+    for (const IdleSetting& setting : idle_in_plan(config, *source, 1)) {
+      text += setting.path + ": " + setting.reason + "\n";
+    }
+    return text;
+  };
+  const std::string reason =
+      "loops over few values become straight code here, "
+      "which keeps what it needs; "
+      "gradient.remat.inline: false keeps them loops\n";
+  CHECK(idle({"gradient.remat.inline=true", "gradient.remat.step=false"}) ==
+        "gradient.remat.step: " + reason);
+  CHECK(idle({"gradient.remat.inline=true", "gradient.preset=fastest"}) ==
+        "gradient.preset: " + reason);
+  CHECK(idle({"gradient.remat.step=false"}) == "");
+  CHECK(idle({"gradient.preset=fastest"}) == "");
+  CHECK(idle({"inner.steps=20"}) ==
+        "gradient.remat.inline: no loop of this config is short and small "
+        "enough to become "
+        "straight code\n");
+}
+
+TEST_CASE(
+    "meta-parameters that the first meta-steps leave where they were are "
+    "told") {
+  const TemporaryDirectory place;
+  const std::filesystem::path out = std::filesystem::path(place.path) / "run";
+  // Units of a layer of zeros are dead: no gradient reaches the weights before
+  // them.
+  train(small_config({"model.hidden=[3]", "model.activation=relu", "model.init=zero",
+                      "meta.parameters=[{kind: lr, granularity: per_tensor}]", "meta.steps=4"}),
+        {.out = out, .progress = false});
+  const std::string log = read_text(out / "log.txt");
+  CHECK(log.find("eta.lr.layers.0.weight, eta.lr.layers.0.bias, "
+                 "eta.lr.layers.1.weight did not move "
+                 "in the first 4 meta-steps: the meta-gradient was 0 there") != std::string::npos);
 }
