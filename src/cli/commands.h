@@ -25,7 +25,7 @@ std::vector<Combination> load_all(const CommonOptions& options,
                                   const std::vector<std::string>& lists);
 
 struct TrainCommand : CommonOptions {
-  std::string out, trace;
+  std::string out, trace, outcome;
   bool resume = false, schema = false, quiet = false;
 };
 struct PlanCommand : CommonOptions {

@@ -32,7 +32,7 @@ GraphPtr graph_of(const GraphCommand& o, const Config& config, const Experiment&
 
 int run(const GraphCommand& o) {
   const Config config = load(o);
-  const std::unique_ptr<TaskSource> source = make_source(config);
+  const std::unique_ptr<DataSchema> source = make_schema(config);
   const Experiment experiment = build_experiment(config, *source, compute_type(config));
   const GraphPtr graph = graph_of(o, config, experiment);
   const std::string text = o.format == "dot" ? to_dot(*graph) : to_text(*graph);

@@ -32,7 +32,7 @@ struct Row {
 
 Row plan_one(const std::string& file, const Combination& combination, bool explain) {
   const Config& config = combination.config;
-  const std::unique_ptr<TaskSource> source = make_source(config);
+  const std::unique_ptr<DataSchema> source = make_schema(config);
   Row row{.file = file, .settings = combination.settings, .plan = plan_meta_step(config, *source)};
   if (!explain) row.plan.peak.clear();
   row.shortage = memory_shortage(config, {row.plan.static_bytes, row.plan.dynamic_bytes},

@@ -53,6 +53,8 @@ void describe(CLI::App& command, TrainCommand& o) {
   command.add_option("--trace", o.trace,
                      "Write the second meta-step's kernels and memory to this file, in Chrome's "
                      "trace format");
+  command.add_option("--outcome", o.outcome,
+                     "Write how the run ended to this file, as JSON: code, message, step, memory");
   command.add_flag("--quiet", o.quiet, "No progress");
   command.add_flag("--schema", o.schema,
                    "Print every config key with its default (with --json: JSON Schema) and exit");

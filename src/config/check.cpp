@@ -233,6 +233,10 @@ void check_loss(const Config& config) {
          name + " needs classes, but data.kind " + config.data.kind +
              " has real targets; set inner.loss: mse");
   }
+  if (regression && tabular != nullptr && tabular->labels != std::vector<std::string>{"auto"}) {
+    fail(config, "data.labels",
+         "numbers classes, but data.target is regression; remove one of the two");
+  }
   if (!regression && loss == Loss::mse) {
     fail(config, "inner.loss",
          "mse needs real targets, but data.kind " + config.data.kind +

@@ -40,6 +40,7 @@ struct TabularData {
   Target target = Target::classification;
   double validation = 0.2;  // share of the rows
   double test = 0.2;
+  std::vector<std::string> labels{"auto"};  // auto | exact | the labels in order; see data/labels.h
   // random (by seed) | ordered (rows as they come: train, validation, test)
   std::string split = "random";
   // none | standard (train mean and deviation) | unit (divide by the largest magnitude)
@@ -51,7 +52,8 @@ struct TabularData {
 
 // Few-shot episodes over any classification set.
 struct EpisodesData {
-  std::string x, y;  // as in tabular
+  std::string x, y;                         // as in tabular
+  std::vector<std::string> labels{"auto"};  // likewise
   int ways = 5;
   int shots = 1;
   int queries = 5;  // per class

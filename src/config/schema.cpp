@@ -48,7 +48,7 @@ void add_tabular_files(Keys<DataConfig>& keys) {
       .also({"inputs", "features", "file", "path"});
   keys.text("y", y, Form::path, "targets: .npy or .npz:member; for a .csv, target_column instead")
       .when({"tabular"})
-      .also({"labels", "targets"});
+      .also({"targets"});
   keys.text("target_column", of(&TabularData::target_column), Form::any,
             "name of the column of the .csv that holds the targets")
       .when({"tabular"})
@@ -65,8 +65,21 @@ void add_tabular_files(Keys<DataConfig>& keys) {
   keys.choice("target", of(&TabularData::target), "what the targets are").when({"tabular"});
 }
 
+void add_labels(Keys<DataConfig>& keys) {
+  const std::string doc =
+      "classes of the labels: auto (those that occur become 0, 1, .. in order), exact (a label is "
+      "its class's number), or the list of labels in the order of their classes";
+  keys.texts("labels", of(&TabularData::labels), Form::any, doc)
+      .when({"tabular", "digits", "mnist"})
+      .also({"label_map", "class_names", "classes"});
+  keys.texts("labels", of(&EpisodesData::labels), Form::any, doc)
+      .when({"episodes"})
+      .also({"label_map", "class_names", "classes"});
+}
+
 void add_tabular(Keys<DataConfig>& keys) {
   add_tabular_files(keys);
+  add_labels(keys);
   const std::vector<std::string_view> normalizations{"none", "standard", "unit"};
   const std::string normalize_doc =
       "scaling of x: standard (training rows: mean 0, deviation 1), unit (largest magnitude 1)";

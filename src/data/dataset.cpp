@@ -17,8 +17,6 @@ namespace mixflow {
 
 namespace {
 
-constexpr std::int64_t kMaxClasses = 1 << 20;
-
 std::string short_number(double value) {
   char text[32];
   std::snprintf(text, sizeof(text), "%g", value);
@@ -49,22 +47,31 @@ Dataset split_csv(const std::string& path, const std::string& target) {
 
 }  // namespace
 
-Dataset read_dataset(const DatasetFiles& files, const Config& config) {
-  if (files.x.empty())
-    throw UserError(origin(config, "data.x") + ": expected a .npy, .npz:member or .csv file");
-  const std::string x_path = existing(files.x, config, "data.x");
-  Dataset data;
-  if (!files.y.empty()) {
-    data = {read_array(x_path), read_array(existing(files.y, config, "data.y"))};
-  } else if (files.target_column.empty() || std::filesystem::path(x_path).extension() != ".csv") {
+namespace {
+
+bool is_csv(const std::string& path) { return std::filesystem::path(path).extension() == ".csv"; }
+
+// The target is a column of the .csv in x.
+Dataset read_csv(const DatasetFiles& files, const std::string& x_path, const Config& config) {
+  if (files.target_column.empty() || !is_csv(x_path)) {
     throw UserError(origin(config, "data.y") +
                     ": expected a file of targets, or a .csv in data.x and the name of "
                     "its column in data.target_column");
-  } else {
-    data = split_csv(x_path, files.target_column);
   }
-  Array& x = data.x;
-  Array& y = data.y;
+  return split_csv(x_path, files.target_column);
+}
+
+const std::string& x_path_of(const DatasetFiles& files, const Config& config) {
+  if (files.x.empty())
+    throw UserError(origin(config, "data.x") + ": expected a .npy, .npz:member or .csv file");
+  return existing(files.x, config, "data.x");
+}
+
+void check_shapes(const ArraySchema& x, const ArraySchema& y) {
+  if (x.element->kind == ElementType::Kind::text) {
+    throw UserError(x.name + ": found " + x.type() +
+                    ", expected plain numbers; only labels may be texts");
+  }
   if (x.shape.size() < 2) {
     throw UserError(x.name + ": found " + x.type() + ", expected [examples, features]");
   }
@@ -78,42 +85,40 @@ Dataset read_dataset(const DatasetFiles& files, const Config& config) {
                     y.type() + "; expected one target per example");
   }
   if (y.elements() == 0) throw UserError(y.name + ": found " + y.type() + ": no numbers");
-  x.shape = {x.rows(), x.width()};
-  y.shape = {y.rows(), y.width()};
+}
+
+}  // namespace
+
+Dataset read_dataset(const DatasetFiles& files, const Config& config) {
+  const std::string& x_path = x_path_of(files, config);
+  Dataset data = files.y.empty()
+                     ? read_csv(files, x_path, config)
+                     : Dataset{read_array(x_path), read_array(existing(files.y, config, "data.y"))};
+  check_shapes(data.x, data.y);
   return data;
 }
 
-Labels read_labels(const Array& y) {
-  if (y.width() != 1) {
-    throw UserError(y.name + ": found " + y.type() +
-                    ", expected one class label per example: [examples]");
+DatasetOutline read_outline(const DatasetFiles& files, const Config& config) {
+  const std::string& x_path = x_path_of(files, config);
+  DatasetOutline outline;
+  if (files.y.empty()) {
+    Dataset data = read_csv(files, x_path, config);
+    outline = {std::move(data.x), std::move(data.y)};
+  } else {
+    outline = {read_array_schema(x_path), read_array(existing(files.y, config, "data.y"))};
   }
-  check_finite(y);
-  Labels labels;
-  labels.of_row.reserve(static_cast<std::size_t>(y.rows()));
-  for_each_block(y, [&](std::int64_t, std::int64_t, std::span<const double> values) {
-    for (const double value : values) {
-      if (value < 0 || value != std::floor(value) || value >= kMaxClasses) {
-        throw UserError(y.name + ": row " + std::to_string(labels.of_row.size()) +
-                        " (from 0) has label " + short_number(value) +
-                        "; expected whole numbers 0 .. classes-1");
-      }
-      labels.of_row.push_back(static_cast<std::int32_t>(value));
-    }
-  });
-  labels.classes = 1 + *std::max_element(labels.of_row.begin(), labels.of_row.end());
-  std::vector<bool> used(static_cast<std::size_t>(labels.classes));
-  for (std::int32_t label : labels.of_row) used[static_cast<std::size_t>(label)] = true;
-  const auto gap = std::find(used.begin(), used.end(), false);
-  if (gap != used.end()) {
-    throw UserError(y.name + ": no example has label " + std::to_string(gap - used.begin()) +
-                    ", but the largest is " + std::to_string(labels.classes - 1) +
-                    "; expected every label 0 .. classes-1 to occur");
+  check_shapes(outline.x, outline.y);
+  return outline;
+}
+
+std::vector<DataFacts::File> files_of(const ArraySchema& x, const ArraySchema& y) {
+  std::vector<DataFacts::File> files;
+  for (const ArraySchema* array : {&x, &y}) {
+    std::error_code ignored;
+    const auto bytes = std::filesystem::file_size(split_member(array->name).first, ignored);
+    files.push_back({array->name, array->type(), ignored ? 0 : static_cast<std::int64_t>(bytes)});
   }
-  if (labels.classes == 1) {
-    throw UserError(y.name + ": every label is 0: expected at least two classes");
-  }
-  return labels;
+  return files;
 }
 
 namespace {
@@ -207,26 +212,6 @@ void Rows::release(std::int64_t begin_row, std::int64_t end_row) const {
   const auto row_bytes = static_cast<std::size_t>(width_) * array_.element->bytes;
   array_.bytes.release(static_cast<std::size_t>(begin_row) * row_bytes,
                        static_cast<std::size_t>(end_row - begin_row) * row_bytes);
-}
-
-Field label_field(Loss loss) {
-  if (loss == Loss::cross_entropy) return {"y", DType::i32, {}};
-  return {"y", DType::f32, {1}};
-}
-
-std::int64_t label_width(Loss loss, int classes) {
-  return loss == Loss::cross_entropy ? classes : 1;
-}
-
-void write_label(Loss loss, Precision precision, std::int32_t label, std::byte* out,
-                 std::int64_t position) {
-  if (loss == Loss::cross_entropy) {
-    reinterpret_cast<std::int32_t*>(out)[position] = label;
-  } else if (precision != Precision::f64) {
-    reinterpret_cast<float*>(out)[position] = static_cast<float>(label);
-  } else {
-    reinterpret_cast<double*>(out)[position] = label;
-  }
 }
 
 }  // namespace mixflow

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "data/array.h"
+#include "data/facts.h"
 #include "data/scaling.h"
 #include "data/source.h"
 
@@ -17,8 +18,8 @@ struct DatasetFiles {
   std::string target_column;  // of the .csv in x
 };
 
-// x [N, features] (higher ranks are flattened) and y [N, outputs], N >= 1 in both. Whether all are
-// finite is found by whoever reads them first (scaling.h, read_labels).
+// x [N, ...], an example's own axes as the file has them, and y [N] or [N, outputs], N >= 1 in
+// both. Whether all are finite is found by whoever reads them first (scaling.h, labels.h).
 struct Dataset {
   Array x;
   Array y;
@@ -29,15 +30,15 @@ struct Dataset {
 // project's own, and for files that do not hold a data set.
 Dataset read_dataset(const DatasetFiles& files, const Config& config);
 
-// Class labels 0 .. C-1, each of them used, C >= 2.
-struct Labels {
-  std::vector<std::int32_t> of_row;
-  int classes = 0;
+// The same without the numbers of x, which are not read.
+struct DatasetOutline {
+  ArraySchema x;
+  Array y;
 };
+DatasetOutline read_outline(const DatasetFiles& files, const Config& config);
 
-// Throws UserError naming the row of the first label that is not a whole number >= 0, the first
-// class that no row has, or the only class.
-Labels read_labels(const Array& y);
+// Files and shapes, for DataFacts.
+std::vector<DataFacts::File> files_of(const ArraySchema& x, const ArraySchema& y);
 
 // Numbers that rows are copied from into a batch: the file's own, which are converted and scaled as
 // they are copied. With precision f32 they are numbers of float32 to a batch of f64 too (a check in
@@ -64,13 +65,5 @@ class Rows {
   bool single_ = false;         // numbers are rounded to float32
   std::vector<float> by_byte_;  // of types of one byte: what each becomes
 };
-
-// The field y of a batch of class labels: i32 [B] for cross_entropy, numbers 0 and 1 [B,1] for bce.
-Field label_field(Loss loss);
-// Width of the model's output for that many classes: one logit per class, or a single one for bce.
-std::int64_t label_width(Loss loss, int classes);
-// Writes one label as the `position`-th of the batch at `out`.
-void write_label(Loss loss, Precision precision, std::int32_t label, std::byte* out,
-                 std::int64_t position);
 
 }  // namespace mixflow

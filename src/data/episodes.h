@@ -14,6 +14,10 @@ namespace mixflow {
 // three splits are disjoint; a split that the config gives no classes uses those of the other
 // held-out one. x is normalised by the training classes' statistics. Throws UserError for classes
 // or examples that are too few.
+//
+// Classes are numbered by data.labels (labels.h); lists of classes name these numbers, and need a
+// rule that says which they are where labels are not 0 .. C-1.
 std::unique_ptr<TaskSource> make_episodes(const EpisodesData& data, const Config& config);
+std::unique_ptr<DataSchema> make_episodes_schema(const EpisodesData& data, const Config& config);
 
 }  // namespace mixflow

@@ -31,7 +31,16 @@ struct DataFacts {
   std::vector<Split> splits;
   std::vector<Class> classes;  // in the order of their numbers 0, 1, ..
   std::vector<Values> ranges;
-  std::vector<std::string> notes;  // what the reader did or noticed, a sentence each
+  std::vector<std::string> notes;     // what the reader did or noticed, a sentence each
+  std::vector<std::string> warnings;  // what is probably not meant, and the key that changes it
+
+  bool empty() const { return files.empty(); }
 };
+
+// For people: files and what they hold, splits, classes and ranges, in lines of up to 80 columns.
+std::vector<std::string> to_lines(const DataFacts& facts);
+// As text of JSON, an object, and back; UserError for other text.
+std::string to_json(const DataFacts& facts);
+DataFacts parse_facts(const std::string& json);
 
 }  // namespace mixflow

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "util/error.h"
+#include "util/text.h"
 
 namespace mixflow {
 namespace {
@@ -122,6 +123,24 @@ TableStatistics statistics_of(const Array& table, const std::string& kind,
   result.low = std::move(others.low);
   result.high = std::move(others.high);
   return result;
+}
+
+DataFacts::Values range_of(std::string name, const TableStatistics& statistics) {
+  return {std::move(name), *std::ranges::min_element(statistics.low),
+          *std::ranges::max_element(statistics.high)};
+}
+
+std::string advice_on_scale(const ArraySchema& x, const DataFacts::Values& range,
+                            const std::string& normalize) {
+  const bool image = x.element->name == "uint8" || x.shape.size() > 2;
+  if (normalize != "none" || !image || range.smallest < 0 || range.largest <= 100 ||
+      range.largest > 255) {
+    return "";
+  }
+  return "x goes from " + formatted("%g", range.smallest) + " to " +
+         formatted("%g", range.largest) +
+         " and is not scaled, so inner steps may diverge; data.normalize: unit divides by the "
+         "largest";
 }
 
 }  // namespace mixflow

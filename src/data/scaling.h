@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/array.h"
+#include "data/facts.h"
 
 namespace mixflow {
 
@@ -30,5 +31,12 @@ struct TableStatistics {
 // UserError for the first NaN or infinity, and for columns whose deviation no double holds.
 TableStatistics statistics_of(const Array& table, const std::string& kind,
                               const std::vector<std::int64_t>& training);
+
+// The smallest and the largest number of the table.
+DataFacts::Values range_of(std::string name, const TableStatistics& statistics);
+
+// For images of 0 .. 255 that stay as they are: what to set. Empty for others.
+std::string advice_on_scale(const ArraySchema& x, const DataFacts::Values& range,
+                            const std::string& normalize);
 
 }  // namespace mixflow

@@ -28,4 +28,14 @@ std::unique_ptr<TaskSource> make_source(const Config& config) {
   return std::visit([&](const auto& data) { return make(data, config); }, config.data.source);
 }
 
+std::unique_ptr<DataSchema> make_schema(const Config& config) {
+  if (const auto* tabular = std::get_if<TabularData>(&config.data.source)) {
+    return make_tabular_schema(*tabular, config);
+  }
+  if (const auto* episodes = std::get_if<EpisodesData>(&config.data.source)) {
+    return make_episodes_schema(*episodes, config);
+  }
+  return make_source(config);
+}
+
 }  // namespace mixflow

@@ -24,9 +24,16 @@ struct Field {
   Shape shape;       // of ONE example, without B: {1}, {64}; {} for a label
 };
 
-class TaskSource {
+// Memory of the process's own that a source takes; files that are mapped take none.
+struct SourceMemory {
+  std::int64_t held_bytes = 0;     // as long as it is there
+  std::int64_t reading_bytes = 0;  // beside that, while it is made
+};
+
+// Sizes and shapes of a source's batches, from which experiments are built and planned.
+class DataSchema {
  public:
-  virtual ~TaskSource() = default;
+  virtual ~DataSchema() = default;
 
   virtual std::vector<Field> fields() const = 0;
   virtual std::int64_t inner_batch() const = 0;  // B of the inner loss
@@ -40,6 +47,12 @@ class TaskSource {
   // Width of the model's output: regression targets, or number of classes (1 for bce).
   virtual std::int64_t output_width() const = 0;
 
+  virtual SourceMemory memory() const { return {}; }
+};
+
+// A schema and the data.
+class TaskSource : public DataSchema {
+ public:
   // What was read; nothing for sources that draw their data.
   virtual DataFacts facts() const { return {}; }
 
@@ -58,5 +71,9 @@ class TaskSource {
 // config.inner.loss. Throws UserError naming the file, what was found (shape, dtype, NaN at row and
 // column) and what was expected.
 std::unique_ptr<TaskSource> make_source(const Config& config);
+
+// The same without the data, for plans: of arrays reads headers, and of targets that are labels the
+// labels. Throws UserError as make_source does for what it reads.
+std::unique_ptr<DataSchema> make_schema(const Config& config);
 
 }  // namespace mixflow

@@ -8,13 +8,118 @@
 
 #include "config/load.h"
 #include "data/dataset.h"
+#include "data/labels.h"
 #include "data/split.h"
 #include "util/error.h"
 #include "util/rng.h"
+#include "util/text.h"
 
 namespace mixflow {
 
 namespace {
+
+// How many rows each split gets.
+struct SplitCounts {
+  std::int64_t train = 0, validation = 0, test = 0;
+};
+
+// What batches look like, from the shapes of x and y and the number of classes.
+class TabularSchema final : public DataSchema {
+ public:
+  // `classes`: of classification, else 0.
+  TabularSchema(const ArraySchema& x, const ArraySchema& y, int classes, const TabularData& data,
+                const Config& config)
+      : loss_(config.inner.loss), example_(x.shape.begin() + 1, x.shape.end()) {
+    counts_ = split_counts(x.rows(), data, config);
+    check_batch(origin(config, "data.batch"), data.batch, "training", counts_.train);
+    check_batch(origin(config, "data.outer_batch"), data.outer_batch, "validation",
+                counts_.validation);
+    batch_ = data.batch == 0 ? counts_.train : data.batch;
+    outer_batch_ = data.outer_batch == 0 ? counts_.validation : data.outer_batch;
+    if (loss_ == Loss::bce && classes != 2) {
+      throw UserError(origin(config, "inner.loss") + ": bce expects two classes, " + y.name +
+                      " has " + std::to_string(classes) + "; use cross_entropy");
+    }
+    output_width_ = loss_ == Loss::mse ? y.width() : label_width(loss_, classes);
+    // Rows of each split twice over, and labels.
+    const std::int64_t index_bytes = 5 * static_cast<std::int64_t>(sizeof(std::int64_t));
+    memory_.held_bytes = x.owned_bytes + y.owned_bytes + x.rows() * index_bytes;
+    memory_.reading_bytes = kBlockBytes + 8 * x.width() * static_cast<std::int64_t>(sizeof(double));
+    // A .csv: its text and its numbers, read before they are shared out to x and y.
+    if (x.element == &number_element()) memory_.reading_bytes += 4 * x.owned_bytes;
+  }
+
+  std::vector<Field> fields() const override {
+    const Field y =
+        loss_ == Loss::mse ? Field{"y", DType::f32, {output_width_}} : label_field(loss_);
+    return {{"x", DType::f32, example_}, y};
+  }
+  std::int64_t inner_batch() const override { return batch_; }
+  std::int64_t outer_batch(Split split) const override {
+    if (split == Split::train) return outer_batch_;
+    return split == Split::test && counts_.test > 0 ? counts_.test : counts_.validation;
+  }
+  bool same_batch_every_step() const override { return batch_ == counts_.train; }
+  std::int64_t output_width() const override { return output_width_; }
+  SourceMemory memory() const override { return memory_; }
+  const SplitCounts& counts() const { return counts_; }
+
+ private:
+  static constexpr std::int64_t kBlockBytes = 2 << 20;  // of for_each_block
+
+  static void check_batch(const std::string& where, std::int64_t batch, const char* split,
+                          std::int64_t rows) {
+    if (batch >= 0 && batch <= rows) return;
+    throw UserError(where + ": " + std::to_string(batch) + " examples asked for, but the " + split +
+                    " split has " + std::to_string(rows) + "; 0 takes all of them");
+  }
+  static SplitCounts split_counts(std::int64_t rows, const TabularData& data, const Config& config);
+
+  Loss loss_;
+  Shape example_;
+  SplitCounts counts_;
+  std::int64_t batch_ = 0, outer_batch_ = 0, output_width_ = 0;
+  SourceMemory memory_;
+};
+
+SplitCounts TabularSchema::split_counts(std::int64_t rows, const TabularData& data,
+                                        const Config& config) {
+  MIXFLOW_CHECK(data.validation > 0 && data.test >= 0 && data.validation + data.test < 1,
+                "the loader lets no other shares pass");
+  const auto count_of = [&](double share) {
+    return std::llround(share * static_cast<double>(rows));
+  };
+  SplitCounts counts{.validation = count_of(data.validation), .test = count_of(data.test)};
+  counts.train = rows - counts.validation - counts.test;
+  if (counts.validation < 1 || counts.train < 1 || (data.test > 0 && counts.test < 1)) {
+    throw UserError(origin(config, "data.validation") + " and data.test: " + std::to_string(rows) +
+                    " rows are too few: the split gives " + std::to_string(counts.train) +
+                    " for training, " + std::to_string(counts.validation) + " for validation, " +
+                    std::to_string(counts.test) + " for test");
+  }
+  return counts;
+}
+
+// Rows of each split, in the order in which they are used.
+struct RowSplit {
+  std::vector<std::int64_t> train, validation, test;
+};
+
+RowSplit split_rows(const SplitCounts& counts, const TabularData& data, const Config& config) {
+  const std::int64_t rows = counts.train + counts.validation + counts.test;
+  std::vector<std::int64_t> order(static_cast<std::size_t>(rows));
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  if (data.split == "random") {
+    order = Rng(config.seed, Purpose::data_split).permutation(rows);
+  } else {
+    MIXFLOW_CHECK(data.split == "ordered",
+                  "the loader lets only known values of data.split pass: " + data.split);
+  }
+  const auto first = order.begin();
+  return {{first, first + counts.train},
+          {first + counts.train, first + counts.train + counts.validation},
+          {first + counts.train + counts.validation, order.end()}};
+}
 
 // Places in `rows` in the order of the rows that they name.
 std::vector<std::int64_t> by_file(const std::vector<std::int64_t>& rows) {
@@ -24,54 +129,46 @@ std::vector<std::int64_t> by_file(const std::vector<std::int64_t>& rows) {
   return places;
 }
 
+Labels labels_of(const Array& y, const TabularData& data, const Config& config) {
+  if (config.inner.loss == Loss::mse) return {};
+  return read_labels(y, data.labels, origin(config, "data.labels"));
+}
+
+// One training row of each class is the least that can be learned from.
+std::string missing_classes(const Labels& labels, const RowSplit& split, const TabularData& data) {
+  std::vector<std::int64_t> trained(labels.classes.size());
+  for (const std::int64_t row : split.train) {
+    ++trained[static_cast<std::size_t>(labels.of_row[static_cast<std::size_t>(row)])];
+  }
+  std::size_t missing = 0, first = 0;
+  for (std::size_t c = trained.size(); c-- > 0;) {
+    if (trained[c] > 0 || labels.classes[c].rows == 0) continue;
+    ++missing;
+    first = c;
+  }
+  if (missing == 0) return "";
+  const std::string what = missing == 1
+                               ? "label " + in_quotes(labels.classes[first].label, 20) + " has"
+                               : std::to_string(missing) + " of the " +
+                                     std::to_string(labels.classes.size()) + " classes have";
+  return what + " no row in the training split" +
+         (data.split == "ordered"
+              ? ": the file seems to be sorted by label; set data.split: random"
+              : ", only in validation and test; the class is too rare to be learned");
+}
+
 class Tabular final : public TaskSource {
  public:
   Tabular(const TabularData& data, const Config& config)
-      : seed_(config.seed), loss_(config.inner.loss) {
-    Dataset set = read_dataset({data.x, data.y, data.target_column}, config);
-    split_ = split_rows(set.x.rows(), data, config);
-    if (split_.test.empty()) split_.test = split_.validation;
-    train_by_file_ = by_file(split_.train);
-    validation_by_file_ = by_file(split_.validation);
-    test_by_file_ = by_file(split_.test);
-    const auto train_rows = static_cast<std::int64_t>(split_.train.size());
-    const auto outer_rows = static_cast<std::int64_t>(split_.validation.size());
-    check_batch(origin(config, "data.batch"), data.batch, "training", train_rows);
-    check_batch(origin(config, "data.outer_batch"), data.outer_batch, "validation", outer_rows);
-    batch_ = data.batch == 0 ? train_rows : data.batch;
-    outer_batch_ = data.outer_batch == 0 ? outer_rows : data.outer_batch;
+      : Tabular(data, config, read_dataset({data.x, data.y, data.target_column}, config)) {}
 
-    TableStatistics statistics = statistics_of(set.x, data.normalize, split_.train);
-    x_ = Rows(std::move(set.x), std::move(statistics), config.precision);
-    if (loss_ == Loss::mse) {
-      output_width_ = set.y.width();
-      statistics = statistics_of(set.y, "none", split_.train);
-      y_ = Rows(std::move(set.y), std::move(statistics), config.precision);
-      return;
-    }
-    Labels labels = read_labels(set.y);
-    if (loss_ == Loss::bce && labels.classes != 2) {
-      throw UserError(origin(config, "inner.loss") + ": bce expects two classes, " + set.y.name +
-                      " has " + std::to_string(labels.classes) + "; use cross_entropy");
-    }
-    output_width_ = label_width(loss_, labels.classes);
-    labels_ = std::move(labels.of_row);
-  }
-
-  std::vector<Field> fields() const override {
-    const Field y =
-        loss_ == Loss::mse ? Field{"y", DType::f32, {output_width_}} : label_field(loss_);
-    return {{"x", DType::f32, {x_.width()}}, y};
-  }
-  std::int64_t inner_batch() const override { return batch_; }
-  std::int64_t outer_batch(Split split) const override {
-    return split == Split::train ? outer_batch_
-                                 : static_cast<std::int64_t>(outer_rows(split).size());
-  }
-  bool same_batch_every_step() const override {
-    return batch_ == static_cast<std::int64_t>(split_.train.size());
-  }
-  std::int64_t output_width() const override { return output_width_; }
+  std::vector<Field> fields() const override { return schema_.fields(); }
+  std::int64_t inner_batch() const override { return schema_.inner_batch(); }
+  std::int64_t outer_batch(Split split) const override { return schema_.outer_batch(split); }
+  bool same_batch_every_step() const override { return schema_.same_batch_every_step(); }
+  std::int64_t output_width() const override { return schema_.output_width(); }
+  SourceMemory memory() const override { return schema_.memory(); }
+  DataFacts facts() const override { return facts_; }
 
   void fill_task(Split split, std::uint64_t index, std::int64_t task, std::int64_t steps,
                  Precision precision, std::span<std::byte* const> inner,
@@ -82,11 +179,54 @@ class Tabular final : public TaskSource {
   }
 
  private:
-  static void check_batch(const std::string& where, std::int64_t batch, const char* split,
-                          std::int64_t rows) {
-    if (batch >= 0 && batch <= rows) return;
-    throw UserError(where + ": " + std::to_string(batch) + " examples asked for, but the " + split +
-                    " split has " + std::to_string(rows) + "; 0 takes all of them");
+  Tabular(const TabularData& data, const Config& config, Dataset set)
+      : Tabular(data, config, std::move(set), labels_of(set.y, data, config)) {}
+
+  Tabular(const TabularData& data, const Config& config, Dataset set, Labels labels)
+      : seed_(config.seed),
+        loss_(config.inner.loss),
+        schema_(set.x, set.y, labels.count(), data, config),
+        split_(split_rows(schema_.counts(), data, config)),
+        batch_(schema_.inner_batch()) {
+    facts_.files = files_of(set.x, set.y);
+    note_splits();
+    TableStatistics statistics = statistics_of(set.x, data.normalize, split_.train);
+    note_x(set.x, statistics, data);
+    x_ = Rows(std::move(set.x), std::move(statistics), config.precision);
+    if (loss_ == Loss::mse) {
+      statistics = statistics_of(set.y, "none", split_.train);
+      facts_.ranges.push_back(range_of("y", statistics));
+      y_ = Rows(std::move(set.y), std::move(statistics), config.precision);
+    } else {
+      note_labels(labels, data);
+      labels_ = std::move(labels.of_row);
+    }
+    if (split_.test.empty()) split_.test = split_.validation;
+    train_by_file_ = by_file(split_.train);
+    validation_by_file_ = by_file(split_.validation);
+    test_by_file_ = by_file(split_.test);
+  }
+
+  void note_splits() {
+    for (const auto& [name, rows] :
+         {std::pair("train", &split_.train), std::pair("validation", &split_.validation),
+          std::pair("test", &split_.test)}) {
+      if (!rows->empty()) facts_.splits.push_back({name, std::ssize(*rows), "rows"});
+    }
+  }
+
+  void note_x(const ArraySchema& x, const TableStatistics& statistics, const TabularData& data) {
+    const DataFacts::Values values = range_of("x", statistics);
+    facts_.ranges.push_back(values);
+    const std::string advice = advice_on_scale(x, values, data.normalize);
+    if (!advice.empty()) facts_.warnings.push_back(advice);
+  }
+
+  void note_labels(const Labels& labels, const TabularData& data) {
+    facts_.classes = labels.classes;
+    const std::string note = labels.note(), missing = missing_classes(labels, split_, data);
+    if (!note.empty()) facts_.notes.push_back(note);
+    if (!missing.empty()) facts_.warnings.push_back(missing);
   }
 
   const std::vector<std::int64_t>& outer_rows(Split split) const {
@@ -158,49 +298,33 @@ class Tabular final : public TaskSource {
 
   std::uint64_t seed_;
   Loss loss_;
+  TabularSchema schema_;
   RowSplit split_;
   std::vector<std::int64_t> train_by_file_, validation_by_file_, test_by_file_;
-  std::int64_t batch_ = 0, outer_batch_ = 0, output_width_ = 0;
+  std::int64_t batch_;
   Rows x_;
   Rows y_;                            // regression
   std::vector<std::int32_t> labels_;  // classification
+  DataFacts facts_;
 };
+
+void check_loss(const TabularData& data, const Config& config) {
+  MIXFLOW_CHECK((config.inner.loss == Loss::mse) == (data.target == Target::regression),
+                "the loader lets no other loss pass");
+}
 
 }  // namespace
 
-RowSplit split_rows(std::int64_t rows, const TabularData& data, const Config& config) {
-  const std::string where = origin(config, "data.validation");
-  MIXFLOW_CHECK(data.validation > 0 && data.test >= 0 && data.validation + data.test < 1,
-                "the loader lets no other shares pass");
-  const auto count_of = [&](double share) {
-    return std::llround(share * static_cast<double>(rows));
-  };
-  const std::int64_t validation = count_of(data.validation), test = count_of(data.test);
-  const std::int64_t train = rows - validation - test;
-  if (validation < 1 || train < 1 || (data.test > 0 && test < 1)) {
-    throw UserError(where + " and data.test: " + std::to_string(rows) +
-                    " rows are too few: the split gives " + std::to_string(train) +
-                    " for training, " + std::to_string(validation) + " for validation, " +
-                    std::to_string(test) + " for test");
-  }
-  std::vector<std::int64_t> order(static_cast<std::size_t>(rows));
-  std::iota(order.begin(), order.end(), std::int64_t{0});
-  if (data.split == "random") {
-    order = Rng(config.seed, Purpose::data_split).permutation(rows);
-  } else {
-    MIXFLOW_CHECK(data.split == "ordered",
-                  "the loader lets only known values of data.split pass: " + data.split);
-  }
-  const auto first = order.begin();
-  return {{first, first + train},
-          {first + train, first + train + validation},
-          {first + train + validation, order.end()}};
+std::unique_ptr<TaskSource> make_tabular(const TabularData& data, const Config& config) {
+  check_loss(data, config);
+  return std::make_unique<Tabular>(data, config);
 }
 
-std::unique_ptr<TaskSource> make_tabular(const TabularData& data, const Config& config) {
-  MIXFLOW_CHECK((config.inner.loss == Loss::mse) == (data.target == Target::regression),
-                "the loader lets no other loss pass");
-  return std::make_unique<Tabular>(data, config);
+std::unique_ptr<DataSchema> make_tabular_schema(const TabularData& data, const Config& config) {
+  check_loss(data, config);
+  const DatasetOutline set = read_outline({data.x, data.y, data.target_column}, config);
+  return std::make_unique<TabularSchema>(set.x, set.y, labels_of(set.y, data, config).count(), data,
+                                         config);
 }
 
 }  // namespace mixflow

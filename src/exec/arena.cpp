@@ -7,7 +7,7 @@
 #include <string>
 
 #include "kernels/team.h"
-#include "util/error.h"
+#include "util/failure.h"
 
 namespace mixflow {
 namespace {
@@ -25,7 +25,7 @@ Arena::Arena(std::int64_t bytes, Kind kind) : bytes_(bytes) {
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (kind == Kind::zeros ? MAP_NORESERVE : 0);
   void* memory = mmap(nullptr, size, protection, flags, -1, 0);
   if (memory == MAP_FAILED) {
-    throw RunError("cannot reserve " + std::to_string(bytes) +
+    throw MemoryError("cannot reserve " + std::to_string(bytes) +
                    " bytes of memory: use fewer inner steps, a smaller "
                    "batch or more rematerialisation (`mixflow plan` shows what needs it)");
   }

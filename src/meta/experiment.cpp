@@ -59,7 +59,7 @@ int Stage::input(std::string_view name) const { return find_port(inputs, name); 
 
 int Stage::output(std::string_view name) const { return find_port(outputs, name); }
 
-Experiment build_experiment(const Config& config, const TaskSource& source, DType dtype,
+Experiment build_experiment(const Config& config, const DataSchema& source, DType dtype,
                             const Parts& parts) {
   MIXFLOW_CHECK(is_float(dtype), "an experiment computes in f32 or f64");
   MIXFLOW_CHECK(!config.meta.parameters.empty(), "the loader lets no empty list pass");

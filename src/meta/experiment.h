@@ -110,7 +110,7 @@ inline constexpr Parts kAllParts{
 // `dtype` f32 for the fast path, f64 for exact work. Mode and remat switches come from
 // config.gradient. finite_difference has the graphs of mixed. Throws UserError for sizes that are
 // too large (graph.h).
-Experiment build_experiment(const Config& config, const TaskSource& source, DType dtype,
+Experiment build_experiment(const Config& config, const DataSchema& source, DType dtype,
                             const Parts& parts = kAllParts);
 
 }  // namespace mixflow

@@ -23,7 +23,7 @@ Type field_type(const Field& field, std::int64_t batch, DType dtype) {
   return stacked({field.dtype == DType::i32 ? DType::i32 : dtype, field.shape}, batch);
 }
 
-std::vector<Type> batch_types(const TaskSource& source, std::int64_t batch, DType dtype) {
+std::vector<Type> batch_types(const DataSchema& source, std::int64_t batch, DType dtype) {
   std::vector<Type> types;
   for (const Field& field : source.fields()) types.push_back(field_type(field, batch, dtype));
   return types;
@@ -65,7 +65,7 @@ std::int64_t second_order_flop(const Graph& loss, const Mask& active, const Mask
   return dot_flop(*clean(*tangents));
 }
 
-std::unique_ptr<const Model> make_model_for(const Config& config, const TaskSource& source) {
+std::unique_ptr<const Model> make_model_for(const Config& config, const DataSchema& source) {
   return make_model(config, num_elements(source.fields()[0].shape), source.output_width());
 }
 
@@ -105,7 +105,7 @@ Ids StageBuilder::Data::all() const {
   return ids;
 }
 
-StageBuilder::StageBuilder(const Config& config, const TaskSource& source, DType dtype)
+StageBuilder::StageBuilder(const Config& config, const DataSchema& source, DType dtype)
     : config_(config),
       source_(source),
       dtype_(dtype),

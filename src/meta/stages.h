@@ -20,7 +20,7 @@ namespace mixflow {
 class StageBuilder {
  public:
   // Keeps references to `config` and `source`. Throws UserError as build_experiment does.
-  StageBuilder(const Config& config, const TaskSource& source, DType dtype);
+  StageBuilder(const Config& config, const DataSchema& source, DType dtype);
   StageBuilder(const StageBuilder&) = delete;
   StageBuilder& operator=(const StageBuilder&) = delete;
 
@@ -78,7 +78,7 @@ class StageBuilder {
                              std::span<const Id> consts, std::span<const Id> own) const;
 
   const Config& config_;
-  const TaskSource& source_;
+  const DataSchema& source_;
   DType dtype_;
   std::unique_ptr<const Model> model_;
   std::optional<ScoreNetwork> scorer_;

@@ -165,7 +165,7 @@ Config config_of(const RunRecord& run) {
 Planned plan_timeline(const RunRecord& run, const std::string& mode,
                       std::vector<std::string>& phases) {
   const Config config = config_of(run);
-  const std::unique_ptr<TaskSource> source = make_source(config);
+  const std::unique_ptr<DataSchema> source = make_schema(config);
   const Experiment experiment =
       build_experiment(config, *source, compute_type(config), {.train = true});
   const ProgramPtr program =

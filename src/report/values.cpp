@@ -49,7 +49,7 @@ std::vector<std::optional<double>> plan_column(const RunSet& runs, const std::st
       return;
     }
     const Config config = load_config((run.directory / "config.yaml").string());
-    const double number = plan_number(plan_meta_step(config, *make_source(config)), what);
+    const double number = plan_number(plan_meta_step(config, *make_schema(config)), what);
     const std::lock_guard lock(mutex);
     planned[c] = number;
   });

@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "train/progress.h"
-#include "train/run_lock.h"
 #include "util/error.h"
+#include "util/file.h"
 #include "util/text.h"
 
 namespace mixflow {
@@ -149,7 +149,8 @@ void Child::signal(int number) const {
   if (pid_ > 0) kill(pid_, number);
 }
 
-Failure failure_of(const ChildExit& exit, const std::string& printed, std::int64_t limit) {
+Failure failure_of(const ChildExit& exit, const std::optional<TrainOutcome>& outcome,
+                   const std::string& printed, std::int64_t limit) {
   const std::string last = last_line(printed);
   if (WIFSIGNALED(exit.status)) {
     const int number = WTERMSIG(exit.status);
@@ -163,16 +164,28 @@ Failure failure_of(const ChildExit& exit, const std::string& printed, std::int64
     return {"crash", last.empty() ? by : by + "; it said: " + last};
   }
   const int code = WEXITSTATUS(exit.status);
-  if (code == 127) return {"error", "the process could not be started"};
-  if (code == 130) return {"interrupted", "interrupted by a signal that the sweep did not send"};
-  if (says(printed, "out of memory") || says(printed, "cannot reserve") ||
-      says(printed, "Cannot allocate memory") || says(printed, "Thread creation failed")) {
-    return {"memory", last + memory_text(exit, limit)};
+  if (outcome && outcome->code == "memory") {
+    return {"memory", outcome->message + memory_text(exit, limit)};
   }
-  if (code == 70) return {"crash", last};
-  if (code == 2) return {says(last, kRunInUse) ? "in_use" : "config", last};
-  if (says(last, "is not finite")) return {"non_finite", last};
+  if (outcome && outcome->code == "interrupted") {
+    return {"interrupted", "interrupted by a signal that the sweep did not send"};
+  }
+  if (outcome && outcome->code != "done") return {outcome->code, outcome->message};
+  if (code == 127) return {"error", "the process could not be started"};
+  if (code == 2) return {"config", last};
+  if (code == 70) return {"bug", last};
+  // The threads' library ends a process that gets no memory for a thread's stack, in its own words.
+  if (says(printed, "Thread creation failed")) return {"memory", last + memory_text(exit, limit)};
   return {"error", last.empty() ? "exit code " + std::to_string(code) : last};
+}
+
+std::optional<TrainOutcome> outcome_in(const std::filesystem::path& file, pid_t pid) {
+  try {
+    TrainOutcome outcome = parse_outcome(read_text(file));
+    if (outcome.pid == pid) return outcome;
+  } catch (const std::exception&) {  // none, or not whole: the exit code has to do
+  }
+  return std::nullopt;
 }
 
 }  // namespace mixflow

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "train/outcome.h"
+
 namespace mixflow {
 
 struct ChildOptions {
@@ -49,10 +51,14 @@ class Child {
 
 // Why a point's process failed.
 struct Failure {
-  std::string kind;  // memory, non_finite, crash, config, in_use, interrupted, error
+  std::string kind;  // a code of TrainOutcome, or crash: killed by a signal
   std::string reason;
 };
-// From its exit and what it printed; `limit` as in ChildOptions.
-Failure failure_of(const ChildExit& exit, const std::string& printed, std::int64_t limit);
+// From its exit, what it said of itself (`train --outcome`; none where it had no time to) and,
+// where it said nothing, what it printed; `limit` as in ChildOptions.
+Failure failure_of(const ChildExit& exit, const std::optional<TrainOutcome>& outcome,
+                   const std::string& printed, std::int64_t limit);
+// The outcome that the process `pid` left in the file; none if there is none, or another's.
+std::optional<TrainOutcome> outcome_in(const std::filesystem::path& file, pid_t pid);
 
 }  // namespace mixflow

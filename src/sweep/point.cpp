@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -133,28 +132,6 @@ Operand base_operand(const YamlNode& base, const std::string& key) {
   return operand_of(*node);
 }
 
-std::int64_t file_bytes(const std::string& path) {
-  const std::size_t archive = path.find(".npz:");
-  const std::filesystem::path file(archive == std::string::npos ? path
-                                                                : path.substr(0, archive + 4));
-  std::error_code ignored;
-  std::uintmax_t bytes = 0;
-  if (std::filesystem::is_directory(file, ignored)) {
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(file, ignored)) {
-      if (entry.is_regular_file(ignored)) bytes += entry.file_size(ignored);
-    }
-  } else if (std::filesystem::is_regular_file(file, ignored)) {
-    bytes = std::filesystem::file_size(file, ignored);
-  }
-  return static_cast<std::int64_t>(bytes);
-}
-
-std::int64_t data_bytes(const Config& config) {
-  std::int64_t bytes = 0;
-  for (const std::string& path : data_paths(config)) bytes += file_bytes(path);
-  return bytes;
-}
-
 // The plans of points, by what they depend on.
 class Plans {
  public:
@@ -165,9 +142,9 @@ class Plans {
     for (auto& [structure, plan] : by_structure_) all.push_back(&plan);
     parallel_for(all.size(), usable_cores(), [&](std::size_t i) {
       const Config& config = all[i]->config;
-      const std::unique_ptr<TaskSource> source = make_source(config);
-      all[i]->run = plan_run(config, *source);
-      all[i]->data_bytes = data_bytes(config);
+      const std::unique_ptr<DataSchema> schema = make_schema(config);
+      all[i]->run = plan_run(config, *schema);
+      all[i]->memory = schema->memory();
     });
   }
 
@@ -177,8 +154,8 @@ class Plans {
     const Plan& plan = by_structure_.at(structure_of(config));
     point.static_bytes = plan.run.static_bytes;
     point.dynamic_bytes = plan.run.dynamic_bytes;
-    point.data_bytes = plan.data_bytes;
-    point.process_bytes = plan.run.held_bytes + plan.data_bytes + kBenchAllowanceBytes;
+    point.data_bytes = plan.memory.reading_bytes;
+    point.process_bytes = plan.run.held_bytes + plan.memory.held_bytes + kBenchAllowanceBytes;
     point.flop = plan.run.flop;
   }
 
@@ -186,7 +163,7 @@ class Plans {
   struct Plan {
     Config config;
     PlannedRun run;
-    std::int64_t data_bytes = 0;
+    SourceMemory memory;
   };
   std::map<std::string, Plan> by_structure_;
 };

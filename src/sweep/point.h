@@ -21,7 +21,7 @@ struct Point {
   std::int64_t meta_steps = 0;
   std::int64_t static_bytes = 0, dynamic_bytes = 0;  // planned, of one meta-step
   std::int64_t process_bytes = 0;                    // what the point's process is expected to use
-  std::int64_t data_bytes = 0;                       // of its data files, part of process_bytes
+  std::int64_t data_bytes = 0;                       // on top of these while it reads its data
   std::int64_t flop = 0;                             // of one meta-step
 
   double work() const { return static_cast<double>(flop) * static_cast<double>(meta_steps); }

@@ -57,7 +57,7 @@ std::int64_t memory_limit(const Point& point, std::int64_t given) {
   if (given > 0) return given;
   constexpr std::int64_t kMargin = std::int64_t{256} << 20;
   constexpr std::int64_t kStack = std::int64_t{8} << 20;
-  return point.process_bytes + point.process_bytes / 4 + 3 * point.data_bytes + kMargin +
+  return point.process_bytes + point.process_bytes / 4 + point.data_bytes + kMargin +
          kStack * point.threads;
 }
 

@@ -67,6 +67,7 @@ class Runner {
     const Point* point;
     Claim claim;
     Child child;
+    pid_t pid;  // the child's; it knows it itself only while it runs
     RoomUse use;
     int heartbeat = 0;
   };
@@ -90,6 +91,9 @@ class Runner {
            Life::none;
   }
   Record running_record(const Job& job) const;
+  std::filesystem::path outcome_file(const Point& point) const {
+    return directory_.run(point) / "outcome.json";
+  }
   void stop();
   SweepCounts counts() const;
   SweepSummary summary() const;
@@ -266,14 +270,17 @@ bool Runner::start(const Point& point, int attempt, const RoomUse& use) {
   if (!claim) return false;
   directory_.prepare(point);
   const std::filesystem::path run = directory_.run(point);
-  const ChildOptions child{.args = {"train", (run / "config.yaml").string(), "--out", run.string(),
-                                    "--resume", "--quiet"},
-                           .error_file = run / "stderr.txt",
-                           .cpus = use.cpus,
-                           .memory_limit = memory_limit(point, options_.point_bytes),
-                           .inherited = claim->descriptor()};
+  const ChildOptions child{
+      .args = {"train", (run / "config.yaml").string(), "--out", run.string(), "--resume",
+               "--quiet", "--outcome", outcome_file(point).string()},
+      .error_file = run / "stderr.txt",
+      .cpus = use.cpus,
+      .memory_limit = memory_limit(point, options_.point_bytes),
+      .inherited = claim->descriptor()};
   try {
-    jobs_.push_back({&point, std::move(*claim), Child(child), use});
+    Child started(child);
+    const pid_t pid = started.pid();
+    jobs_.push_back({&point, std::move(*claim), std::move(started), pid, use});
   } catch (const RunError&) {  // too many processes: one that ends makes room
     if (jobs_.empty()) throw;
     start_after_ = Clock::now() + std::chrono::seconds(1);
@@ -338,7 +345,8 @@ Record Runner::outcome(const Job& job, const ChildExit& exit) {
     }
   } else {
     const Failure failure =
-        failure_of(exit, printed_by(run), memory_limit(*job.point, options_.point_bytes));
+        failure_of(exit, outcome_in(outcome_file(*job.point), job.pid), printed_by(run),
+                   memory_limit(*job.point, options_.point_bytes));
     if (failure.kind == "in_use") {  // by a child of a process that was taken for dead, say
       try_after_[job.point->id] =
           Clock::now() + std::chrono::duration_cast<Clock::duration>(

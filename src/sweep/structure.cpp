@@ -38,12 +38,4 @@ std::string structure_of(const Config& config) {
   return dump_config(copy);
 }
 
-std::vector<std::string> data_paths(const Config& config) {
-  const auto& source = config.data.source;
-  if (const auto* tabular = std::get_if<TabularData>(&source)) return {tabular->x, tabular->y};
-  if (const auto* episodes = std::get_if<EpisodesData>(&source)) return {episodes->x, episodes->y};
-  if (const auto* tokens = std::get_if<TokensData>(&source)) return {tokens->path};
-  return {};
-}
-
 }  // namespace mixflow

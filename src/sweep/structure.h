@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "config/config.h"
 
@@ -11,8 +10,5 @@ namespace mixflow {
 // Equal for configs whose plans are equal: seeds, learning rates, lengths of training and the like
 // are left out.
 std::string structure_of(const Config& config);
-
-// The data files and directories that it reads.
-std::vector<std::string> data_paths(const Config& config);
 
 }  // namespace mixflow

@@ -8,6 +8,7 @@
 //   points/<id>/     a run directory as `train` writes it, and
 //     point.json       the point's id and settings
 //     stderr.txt       what its process printed there
+//     outcome.json     how it ended (train/outcome.h)
 //
 // Everything but the ledger and the points' directories stays as it is from the start on, unless
 // the sweep is extended: then points are appended, and those that were there stay.

@@ -4,7 +4,7 @@
 
 namespace mixflow {
 
-std::int64_t planned_dynamic_bytes(const Config& config, Mode mode, const TaskSource& source,
+std::int64_t planned_dynamic_bytes(const Config& config, Mode mode, const DataSchema& source,
                                    DType dtype, const PlanOptions& plan) {
   Config other = config;
   other.gradient.mode = mode;

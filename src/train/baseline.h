@@ -8,7 +8,7 @@
 namespace mixflow {
 
 // Dynamic bytes of one meta-step of `config` in `mode`, everything else unchanged.
-std::int64_t planned_dynamic_bytes(const Config& config, Mode mode, const TaskSource& source,
+std::int64_t planned_dynamic_bytes(const Config& config, Mode mode, const DataSchema& source,
                                    DType dtype, const PlanOptions& plan);
 
 // The experiment's type for its configured precision.

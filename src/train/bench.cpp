@@ -106,7 +106,7 @@ void Bench::plan() {
     const auto& [settings, config] = combinations_[i];
     BenchRow row{.settings = settings};
     row.plan =
-        in_combination(settings, [&] { return plan_meta_step(config, *make_source(config)); });
+        in_combination(settings, [&] { return plan_meta_step(config, *make_schema(config)); });
     row.has_mfu = config.precision != Precision::f64;
     say(name(i) + ": static " + format_bytes(row.plan.static_bytes) + ", dynamic " +
         format_bytes(row.plan.dynamic_bytes));

@@ -28,7 +28,7 @@ int threads_of(const Config& config) {
   return config.threads > 0 ? config.threads : usable_cores();
 }
 
-PlannedStep plan_meta_step(const Config& config, const TaskSource& source) {
+PlannedStep plan_meta_step(const Config& config, const DataSchema& source) {
   PlannedStep plan;
   plan.mode = std::string(name_of(config.gradient.mode));
   plan.threads = threads_of(config);
@@ -50,7 +50,7 @@ PlannedStep plan_meta_step(const Config& config, const TaskSource& source) {
   return plan;
 }
 
-PlannedRun plan_run(const Config& config, const TaskSource& source) {
+PlannedRun plan_run(const Config& config, const DataSchema& source) {
   Parts parts = meta_step_parts(config);
   parts.eval = true;
   parts.model_flop = false;

@@ -33,9 +33,9 @@ struct PlannedRun {
 int threads_of(const Config& config);
 
 // Builds the graphs of one meta-step and plans them; nothing is allocated or run.
-PlannedStep plan_meta_step(const Config& config, const TaskSource& source);
+PlannedStep plan_meta_step(const Config& config, const DataSchema& source);
 
-PlannedRun plan_run(const Config& config, const TaskSource& source);
+PlannedRun plan_run(const Config& config, const DataSchema& source);
 
 // The matmul peak in GFLOP/s by number of threads and type of the operands, measured where it is
 // asked for first. Starts that many threads.

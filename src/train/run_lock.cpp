@@ -8,7 +8,7 @@
 #include <cstring>
 #include <string>
 
-#include "util/error.h"
+#include "util/failure.h"
 
 namespace mixflow {
 namespace {
@@ -29,7 +29,7 @@ RunLock::RunLock(const std::filesystem::path& directory) {
   if (flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     const std::string by = holder(fd_);
     close(fd_);
-    throw UserError(directory.string() + std::string(kRunInUse) + by +
+    throw InUseError(directory.string() + std::string(kRunInUse) + by +
                     "; wait for it or choose another --out");
   }
   const std::string process = std::to_string(getpid());

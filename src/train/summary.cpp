@@ -44,6 +44,7 @@ std::string to_json(const TrainSummary& s) {
       {"peak_rss_bytes", s.peak_rss_bytes},
       {"gflops", s.gflops},
       {"mfu", s.mfu},
+      {"data", nlohmann::ordered_json::parse(to_json(s.data))},
   };
   return json.dump(2);
 }
@@ -74,6 +75,7 @@ TrainSummary parse_summary(const std::string& text) {
     s.peak_rss_bytes = json.at("peak_rss_bytes");
     s.gflops = number("gflops");
     s.mfu = number("mfu");
+    if (json.contains("data")) s.data = parse_facts(json.at("data").dump());
     return s;
   } catch (const nlohmann::json::exception& error) {
     throw UserError(std::string("not a summary of mixflow: ") + error.what());

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 
 #include "config/load.h"
 #include "config/names.h"
@@ -30,7 +31,7 @@
 #include "train/tensorboard.h"
 #include "train/threads.h"
 #include "train/unmoved.h"
-#include "util/error.h"
+#include "util/failure.h"
 #include "util/file.h"
 
 namespace mixflow {
@@ -54,6 +55,14 @@ Parts parts_of(const Config& config) {
   Parts parts = meta_step_parts(config);
   parts.eval = true;
   return parts;
+}
+
+// On the terminal, before the first meta-step.
+void show(const DataFacts& facts) {
+  if (facts.empty()) return;
+  for (const std::string& line : to_lines(facts)) std::fprintf(stderr, "%s\n", line.c_str());
+  for (const std::string& note : facts.notes) std::fprintf(stderr, "  %s\n", note.c_str());
+  for (const std::string& warning : facts.warnings) spdlog::warn("{}", warning);
 }
 
 class Trainer {
@@ -171,6 +180,12 @@ void Trainer::log_start() {
              format_bytes(program.dynamic_bytes) + ", " + std::to_string(program.flop) +
              " FLOPs per meta-step, " + std::to_string(program.nodes) + " nodes, " +
              std::to_string(experiment_.theta_size) + " inner parameters");
+  const DataFacts facts = source_->facts();
+  for (const std::string& line : to_lines(facts)) log_->info(line);
+  for (const std::string& note : facts.notes) log_->info(note);
+  for (const std::string& warning : facts.warnings) log_->warn(warning);
+  if (options_.progress) show(facts);
+  if (!facts.empty()) run_dir_.write("data.json", to_json(facts) + "\n");
   if (begin_ > 0) log_->info("resumed after meta-step " + std::to_string(begin_));
 }
 
@@ -222,6 +237,7 @@ void Trainer::loop() {
     std::optional<Trace> trace;
     if (!options_.trace.empty() && t == std::min(begin_ + 2, steps)) trace.emplace(threads_);
     step_.run(t, trace ? &*trace : nullptr);
+    if (options_.steps_done != nullptr) *options_.steps_done = t;
     steps_s_ += since(step_start);
     if (t == begin_ + 1) summary_.first_step_s = since(start_);
     if (trace) write_trace(t, *trace);
@@ -275,6 +291,7 @@ void Trainer::summarize() {
                         ? static_cast<double>(experiment_.model_flop) / summary_.step_s * 1e-9
                         : 0;
   summary_.mfu = peak_gflops_ > 0 ? summary_.gflops / peak_gflops_ : 0;
+  summary_.data = source_->facts();
   summary_.seconds = wall();
   run_dir_.write("summary.json", to_json(summary_) + "\n");
   if (!summary_.interrupted && done > 0) checkpoint(summary_.steps);
@@ -290,11 +307,12 @@ void Trainer::check_finite(std::int64_t t) const {
   if (std::isfinite(loss) && std::isfinite(norm)) return;
   // The sign of a NaN means nothing.
   const auto text = [](double x) { return std::isnan(x) ? "nan" : std::to_string(x); };
-  throw RunError("meta-step " + std::to_string(t) + ": the " +
-                 (std::isfinite(loss) ? "meta-gradient" : "outer loss") +
-                 " is not finite (outer loss " + text(loss) + ", meta-gradient norm " + text(norm) +
-                 "). Checkpoints up to then are whole. Lower inner.optimizer.lr or "
-                 "meta.optimizer.lr, or set meta.clip_norm");
+  throw NonFiniteError("meta-step " + std::to_string(t) + ": the " +
+                       (std::isfinite(loss) ? "meta-gradient" : "outer loss") +
+                       " is not finite (outer loss " + text(loss) + ", meta-gradient norm " +
+                       text(norm) +
+                       "). Checkpoints up to then are whole. Lower inner.optimizer.lr or "
+                       "meta.optimizer.lr, or set meta.clip_norm");
 }
 
 // In the log and on the terminal; nothing for an empty line.

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "config/config.h"
+#include "data/facts.h"
 #include "train/metrics.h"
 
 namespace mixflow {
@@ -16,6 +17,8 @@ struct TrainOptions {
   bool resume = false;
   bool progress = true;         // lines on stderr
   std::filesystem::path trace;  // where to write a trace of one meta-step (profile.h); empty: none
+  std::int64_t* steps_done =
+      nullptr;  // kept at the number of meta-steps done, for who sees an error
 };
 
 struct TrainSummary {
@@ -33,6 +36,7 @@ struct TrainSummary {
   std::string mode;
   std::int64_t reverse_dynamic_bytes = 0;  // planned for this config in mode reverse
   double gflops = 0, mfu = 0;
+  DataFacts data;  // what was read
 };
 // summary.json and `train --json`.
 std::string to_json(const TrainSummary& summary);

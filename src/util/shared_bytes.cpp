@@ -1,8 +1,6 @@
 #include "util/shared_bytes.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,7 +14,8 @@
 #include <string>
 #include <utility>
 
-#include "util/error.h"
+#include "util/failure.h"
+#include "util/input_file.h"
 
 namespace mixflow {
 namespace {
@@ -72,15 +71,6 @@ Watched* watch(const fs::path& path, const std::byte* begin, std::size_t size) {
 
 // --- mapping ---------------------------------------------------------------------------
 
-[[noreturn]] void fail(const fs::path& path, int error) {
-  const std::string where = path.string() + ": ";
-  if (error == ENOENT || error == ENOTDIR) throw UserError(where + "no such file");
-  if (error == EACCES || error == EPERM) {
-    throw UserError(where + "may not be read (permission denied)");
-  }
-  throw RunError(where + "cannot be read: " + std::strerror(error));
-}
-
 struct Mapping {
   std::byte* begin = nullptr;
   std::size_t size = 0;
@@ -98,26 +88,16 @@ struct Mapping {
 }  // namespace
 
 SharedBytes SharedBytes::map(const fs::path& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) fail(path, errno);
-  if (!S_ISREG(status.st_mode)) {
-    throw UserError(path.string() + ": is " +
-                    (S_ISDIR(status.st_mode) ? "a directory" : "a device or pipe") +
-                    ", expected a file");
-  }
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) fail(path, errno);
+  const InputFile file(path);
   auto mapping = std::make_shared<Mapping>();
-  mapping->size = static_cast<std::size_t>(status.st_size);
+  mapping->size = static_cast<std::size_t>(file.bytes());
   if (mapping->size > 0) {  // an empty mapping is an error
-    void* begin = ::mmap(nullptr, mapping->size, PROT_READ, MAP_SHARED, fd, 0);
-    const int error = errno;
-    ::close(fd);
-    if (begin == MAP_FAILED) fail(path, error);
+    void* begin = ::mmap(nullptr, mapping->size, PROT_READ, MAP_SHARED, file.descriptor(), 0);
+    if (begin == MAP_FAILED) {
+      throw IoError(path.string() + ": cannot be mapped: " + std::strerror(errno));
+    }
     mapping->begin = static_cast<std::byte*>(begin);
     mapping->watched_as = watch(path, mapping->begin, mapping->size);
-  } else {
-    ::close(fd);
   }
   const std::span<const std::byte> bytes(mapping->begin, mapping->size);
   return {std::move(mapping), bytes, true};

@@ -2,6 +2,7 @@
 // Those from 70 to 99 and from 120 on name data files, which are made here.
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "../data/bytes.h"
@@ -60,6 +61,7 @@ std::map<std::string, std::string> data_files() {
       {"labels.npy", labels([](int row) { return row % 3; })},
       {"six_labels.npy", labels([](int row) { return row % 6; })},
       {"gap_labels.npy", labels([](int row) { return 2 * (row % 2); })},
+      {"row_numbers.npy", labels([](int row) { return row; })},
       {"zero_labels.npy", labels([](int) { return 0; })},
       {"short_labels.npy", npy("<i4", "(3,)", raw(std::vector<std::int32_t>{0, 1, 2}))},
       {"half_labels.npy", npy("<f4", "(60,)", raw(half))},
@@ -116,11 +118,14 @@ TEST_CASE(
     "written") {
   const Workplace work;
   const auto files = listing(work.path);
-  const Args others = {"plan", "check", "grad", "graph"};
+  // `train` for all; the other subcommands read configs the same way, so they take turns. Those
+  // that only plan do not read the numbers of arrays.
+  const Args others = {"plan", "check", "grad", "graph"}, readers = {"check", "grad"};
+  const std::set<std::string> of_numbers = {"74_nan.yaml", "95_too_large_for_f32.yaml"};
   std::size_t checked = 0;
   for (const auto& [file, message] : bad_configs()) {
-    // `train` for all; the other subcommands read configs the same way, so they take turns.
-    for (const std::string& command : {std::string("train"), others[checked % others.size()]}) {
+    const Args& turns = of_numbers.contains(file) ? readers : others;
+    for (const std::string& command : {std::string("train"), turns[checked % turns.size()]}) {
       CAPTURE(file);
       CAPTURE(command);
       const Outcome outcome = mixflow::mixflow({command, file}, work.path);

@@ -22,13 +22,26 @@ std::string refusal(const std::string& x, const std::string& y, const std::strin
   return message_of<UserError>([&] { read(x, y, target); });
 }
 
-TEST_CASE("images are flattened and targets get two dimensions") {
+TEST_CASE("images and targets keep their axes") {
   const TemporaryDirectory d;
   write_atomically(d / "x.npy", npy("|u1", "(2, 2, 2)", "\1\2\3\4\5\6\7\10"));
   write_labels(d / "y.npy", {1, 0});
   const Dataset set = read(d / "x.npy", d / "y.npy");
-  CHECK(set.x.shape == Shape{2, 4});
-  CHECK(set.y.shape == Shape{2, 1});
+  CHECK(set.x.shape == Shape{2, 2, 2});
+  CHECK(set.y.shape == Shape{2});
+}
+
+TEST_CASE("an outline has the shapes, and not the numbers of x") {
+  const TemporaryDirectory d;
+  // Not a number in sight: the values are NaN.
+  write_atomically(d / "x.npy", npy("<f4", "(2, 3)", std::string(24, '\xff')));
+  write_labels(d / "y.npy", {1, 0});
+  Config config;
+  const DatasetOutline outline = read_outline({d / "x.npy", d / "y.npy", ""}, config);
+  CHECK(outline.x.type() == "float32[2,3]");
+  CHECK(values_of(outline.y) == Numbers{1, 0});
+  write_labels(d / "y.npy", {1, 0, 1});
+  CHECK_THROWS_AS(read_outline({d / "x.npy", d / "y.npy", ""}, config), UserError);
 }
 
 TEST_CASE("a .csv may hold the target among its columns") {
@@ -87,32 +100,6 @@ TEST_CASE("arrays that are no data set are refused with what they are") {
   write_atomically(d / "x.txt", "1");
   CHECK(refusal(d / "x.txt", d / "y.npy") ==
         d / "x.txt: expected a .npy, .npz:member or .csv file, found .txt");
-}
-
-Array labels_array(const Numbers& values) {
-  return number_array("y.npy", {static_cast<std::int64_t>(values.size()), 1}, values);
-}
-
-TEST_CASE("labels are whole numbers from 0 without gaps, of at least two classes") {
-  const Labels labels = read_labels(labels_array({0, 2, 1, 2}));
-  CHECK(labels.classes == 3);
-  CHECK(labels.of_row == std::vector<std::int32_t>{0, 2, 1, 2});
-  const auto refused = [](const Numbers& values) {
-    return message_of<UserError>([&] { read_labels(labels_array(values)); });
-  };
-  CHECK(refused({0, 1, -1}) ==
-        "y.npy: row 2 (from 0) has label -1; expected whole numbers 0 .. classes-1");
-  CHECK(refused({0, 0.5}) ==
-        "y.npy: row 1 (from 0) has label 0.5; expected whole numbers 0 .. classes-1");
-  CHECK(refused({0, 1e300}) ==
-        "y.npy: row 1 (from 0) has label 1e+300; expected whole numbers 0 .. classes-1");
-  CHECK(refused({0, 3, 1}) ==
-        "y.npy: no example has label 2, but the largest is 3; expected every label 0 .. classes-1 "
-        "to occur");
-  CHECK(refused({0, 0}) == "y.npy: every label is 0: expected at least two classes");
-  CHECK(message_of<UserError>([&] {
-          read_labels(number_array("y.npy", {1, 2}, {0, 1}));
-        }) == "y.npy: found number[1,2], expected one class label per example: [examples]");
 }
 
 // Rows of a table as a batch of doubles shows them.

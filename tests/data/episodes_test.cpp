@@ -141,6 +141,25 @@ TEST_CASE(
   CHECK(classes(Split::validation) == std::set<int>{2, 4, 6, 8});
 }
 
+TEST_CASE("class lists of labels that are other numbers need a rule") {
+  Files files;
+  std::vector<std::int32_t> labels = cyclic_labels(kClasses * kPerClass, kClasses);
+  for (std::int32_t& label : labels) ++label;
+  write_labels(files.directory / "y.npy", labels);
+  CHECK(files.source()->facts().classes[0].label == "1");
+  files.data().train_classes = {1, 2, 3, 4};
+  files.data().validation_classes = {5, 6, 7, 20};
+  CHECK(files.refusal() ==
+        "a.yaml: data.train_classes: lists classes, but which? The file's labels 1, 2, 3, 4, .. 20 "
+        "are classes 0, 1, 2, 3, .. 19; set data.labels: exact, where class and label are one "
+        "number, or to the list of labels in the order of their numbers");
+  files.data().labels = {"exact"};
+  const auto source = files.source();
+  const Batches batches = fill(*source, Split::train, 0, 1, 1);
+  for (const int row : rows_of(batches.inner[0], 0, 8)) CHECK(row % kClasses < 4);
+  CHECK(make_schema(files.config)->inner_batch() == source->inner_batch());
+}
+
 TEST_CASE("two-way episodes suit bce, with labels as numbers") {
   Files files;
   files.data().ways = 2;

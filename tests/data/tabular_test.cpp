@@ -182,6 +182,90 @@ TEST_CASE("labels are integers for cross_entropy, numbers in a column for bce") 
   }
 }
 
+TEST_CASE("images keep their axes in the batch's shape") {
+  Files files(20, 2);
+  write_atomically(files.directory / "x.npy", npy("|u1", "(20, 2, 3, 1)", std::string(120, '\7')));
+  CHECK(files.source()->fields()[0].shape == Shape{2, 3, 1});
+  CHECK(make_schema(files.config)->fields()[0].shape == Shape{2, 3, 1});
+}
+
+TEST_CASE("a schema says of batches what the source does, from shapes and labels alone") {
+  Files files;
+  files.data().batch = 7;
+  files.data().outer_batch = 5;
+  const auto source = files.source();
+  // The numbers of x are not looked at.
+  write_atomically(files.directory / "x.npy", npy("<f4", "(100, 2)", std::string(800, '\xff')));
+  CHECK_THROWS_AS(files.source(), UserError);
+  const auto schema = make_schema(files.config);
+  for (const Split split : {Split::train, Split::validation, Split::test}) {
+    CHECK(schema->outer_batch(split) == source->outer_batch(split));
+  }
+  CHECK(schema->inner_batch() == source->inner_batch());
+  CHECK(schema->same_batch_every_step() == source->same_batch_every_step());
+  CHECK(schema->output_width() == source->output_width());
+  CHECK(schema->watched_split() == source->watched_split());
+  CHECK(schema->memory().held_bytes == source->memory().held_bytes);
+  // Mapped files are not the process's own; rows of splits are.
+  CHECK(schema->memory().held_bytes == 100 * 5 * 8);
+}
+
+TEST_CASE("what was read is told: files, splits, classes and ranges") {
+  Files files(100, 4);
+  const DataFacts facts = files.source()->facts();
+  REQUIRE(facts.files.size() == 2);
+  CHECK(facts.files[0].path == files.data().x);
+  CHECK(facts.files[0].content == "float32[100,2]");
+  CHECK(facts.files[1].content == "int32[100]");
+  REQUIRE(facts.splits.size() == 3);
+  CHECK(facts.splits[0].count == 60);
+  REQUIRE(facts.classes.size() == 4);
+  CHECK(facts.classes[3].rows == 25);
+  CHECK(facts.ranges[0].smallest == -99);
+  CHECK(facts.ranges[0].largest == 99);
+  CHECK(facts.notes.empty());
+  CHECK(facts.warnings.empty());
+}
+
+TEST_CASE("labels that are other numbers are mapped, and the mapping is told") {
+  Files files(100, 2);
+  std::vector<std::int32_t> signs;
+  for (int row = 0; row < 100; ++row) signs.push_back(row % 2 == 0 ? -1 : 1);
+  write_labels(files.directory / "y.npy", signs);
+  files.config.inner.loss = Loss::bce;
+  const auto source = files.source();
+  const Batches batches = fill(*source, Split::train, 0, 1, 1);
+  const auto rows = rows_of(batches.inner[0]);
+  for (std::size_t i = 0; i < rows.size(); ++i) CHECK(batches.inner[1][i] == rows[i] % 2);
+  CHECK(source->facts().notes == std::vector<std::string>{"labels -1, 1 are classes 0, 1"});
+  files.data().labels = {"1", "-1"};
+  CHECK(fill(*files.source(), Split::train, 0, 1, 1).inner[1][0] == 1 - batches.inner[1][0]);
+}
+
+TEST_CASE("a file that is sorted by label and split in order is warned of") {
+  Files files(100, 2);
+  std::vector<std::int32_t> sorted(100, 0);
+  std::fill(sorted.begin() + 70, sorted.end(), 1);
+  write_labels(files.directory / "y.npy", sorted);
+  CHECK(files.source()->facts().warnings.empty());
+  files.data().split = "ordered";
+  CHECK(files.source()->facts().warnings ==
+        std::vector<std::string>{"label \"1\" has no row in the training split: the file seems to "
+                                 "be sorted by label; set data.split: random"});
+}
+
+TEST_CASE("images of 0 .. 255 that are not scaled are warned of") {
+  Files files(20, 2);
+  std::string pixels(120, '\7');
+  pixels[5] = '\xff';
+  write_atomically(files.directory / "x.npy", npy("|u1", "(20, 6)", pixels));
+  CHECK(files.source()->facts().warnings ==
+        std::vector<std::string>{"x goes from 7 to 255 and is not scaled, so inner steps may "
+                                 "diverge; data.normalize: unit divides by the largest"});
+  files.data().normalize = "unit";
+  CHECK(files.source()->facts().warnings.empty());
+}
+
 TEST_CASE("regression targets keep all their columns") {
   Files files;
   write_rows(files.directory / "targets.npy", 100, 3);

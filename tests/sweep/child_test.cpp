@@ -22,28 +22,36 @@ ChildExit code(int value) { return {.status = value << 8}; }
 
 TEST_CASE("failures have a kind and the last words of the process") {
   const auto kind = [](const ChildExit& exit, const std::string& printed) {
-    return failure_of(exit, printed, 0).kind;
+    return failure_of(exit, {}, printed, 0).kind;
   };
-  CHECK(kind(code(1), "mixflow: run failed: out of memory; `mixflow plan` ..\n") == "memory");
-  CHECK(kind(code(1), "mixflow: run failed: cannot reserve 5 bytes of memory: ..\n") == "memory");
+  // What the process said of itself, by code; its words do not matter.
+  for (const char* own : {"in_use", "config", "non_finite", "io", "error", "bug"}) {
+    const TrainOutcome outcome{.code = own, .message = "out of memory, is not finite"};
+    const Failure failure = failure_of(code(1), outcome, "other words\n", 0);
+    CHECK(failure.kind == own);
+    CHECK(failure.reason == outcome.message);
+  }
+  CHECK(failure_of(code(1), TrainOutcome{.code = "memory", .message = "cannot reserve 5 bytes"}, "",
+                   2 << 20)
+            .reason == "cannot reserve 5 bytes (it used 0 B, its limit is 2.0 MiB)");
+  CHECK(failure_of(code(130), TrainOutcome{.code = "interrupted"}, "", 0).kind == "interrupted");
+  // It may be killed after it said that it was done.
+  CHECK(failure_of({.status = SIGSEGV}, TrainOutcome{.code = "done"}, "", 0).kind == "crash");
+  CHECK(kind(code(1), "libgomp: Thread creation failed: Resource temporarily unavailable\n") ==
+        "memory");
   CHECK(kind({.status = SIGKILL}, "") == "memory");
-  CHECK(kind(code(1), "mixflow: run failed: meta-step 3: the outer loss is not finite (..)\n") ==
-        "non_finite");
   CHECK(kind(code(2), "mixflow: c.yaml:1:2: unknown key\n") == "config");
-  CHECK(
-      kind(code(2), "mixflow: p: is in use by process 7; wait for it or choose another --out\n") ==
-      "in_use");
-  CHECK(kind(code(70), "mixflow: this is a bug\n") == "crash");
+  CHECK(kind(code(70), "mixflow: this is a bug\n") == "bug");
   CHECK(kind({.status = SIGSEGV}, "") == "crash");
-  CHECK(kind(code(130), "") == "interrupted");
   CHECK(kind(code(1), "mixflow: run failed: the disk is full\n") == "error");
 
-  CHECK(failure_of(code(1), "warning: x\nmixflow: run failed: the disk is full\n\n", 0).reason ==
-        "the disk is full");
-  CHECK(failure_of(code(1), "", 0).reason == "exit code 1");
-  CHECK(failure_of({.status = SIGSEGV}, "last words\n", 0).reason ==
+  CHECK(
+      failure_of(code(1), {}, "warning: x\nmixflow: run failed: the disk is full\n\n", 0).reason ==
+      "the disk is full");
+  CHECK(failure_of(code(1), {}, "", 0).reason == "exit code 1");
+  CHECK(failure_of({.status = SIGSEGV}, {}, "last words\n", 0).reason ==
         "killed by signal 11 (Segmentation fault); it said: last words");
-  CHECK(failure_of({.status = SIGKILL, .peak_rss_bytes = 1 << 20}, "", 2 << 20).reason ==
+  CHECK(failure_of({.status = SIGKILL, .peak_rss_bytes = 1 << 20}, {}, "", 2 << 20).reason ==
         "killed by signal 9 (Killed), as the system does when memory runs out (it used 1.0 MiB, "
         "its limit is 2.0 MiB)");
 }
