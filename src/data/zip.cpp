@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "util/error.h"
+#include "util/memory.h"
 
 namespace mixflow {
 
@@ -250,6 +251,12 @@ ZipMember find_zip_member(const SharedBytes& archive, const std::string& name,
 SharedBytes read_zip_member(const SharedBytes& archive, const std::string& name,
                             const std::string& member) {
   const ZipMember found = find_zip_member(archive, name, member);
+  const std::int64_t usable = usable_memory_bytes();
+  if (found.deflated && found.size > static_cast<std::uint64_t>(usable)) {
+    throw UserError(found.what + ": unpacks to " +
+                    format_bytes(static_cast<std::int64_t>(found.size)) + ", more than the " +
+                    format_bytes(usable) + " of memory that this process may use");
+  }
   const SharedBytes bytes = found.deflated ? unpack(found) : found.packed;
   check_sum(found, bytes);
   return bytes;

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "util/error.h"
 #include "util/file.h"
@@ -110,13 +110,14 @@ std::vector<std::string> series_names(const fs::path& directory) {
 }
 
 Numbers last_metrics(const fs::path& directory) {
-  constexpr std::streamoff kTail = 4096;  // several lines
-  std::ifstream file(directory / "metrics.jsonl", std::ios::binary | std::ios::ate);
-  if (!file) return {};
-  const std::streamoff size = file.tellg();
-  std::string tail(static_cast<std::size_t>(std::min(size, kTail)), '\0');
-  file.seekg(size - static_cast<std::streamoff>(tail.size()));
-  file.read(tail.data(), static_cast<std::streamsize>(tail.size()));
+  constexpr std::int64_t kTail = 4096;  // several lines
+  const fs::path path = directory / "metrics.jsonl";
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return {};
+  const InputFile file(path);
+  std::string tail(static_cast<std::size_t>(std::min(file.bytes(), kTail)), '\0');
+  tail.resize(
+      file.read_some(file.bytes() - std::ssize(tail), std::as_writable_bytes(std::span(tail))));
   const std::size_t end = tail.rfind('\n');
   if (end == std::string::npos || end == 0) return {};
   const std::size_t before = tail.rfind('\n', end - 1);

@@ -38,7 +38,8 @@ TEST_CASE("pipes, devices, directories and endless files are refused wherever a 
   const auto tabular = [&](const std::string& x) {
     write_atomically(directory / "t.yaml",
                      "data: {kind: tabular, x: " + x +
-                         ", y: y.npy}\nmodel: {kind: mlp, hidden: [4]}\n"
+                         (x.ends_with(".csv") ? ", target_column: t" : ", y: y.npy") +
+                         "}\nmodel: {kind: mlp, hidden: [4]}\n"
                          "inner: {loss: cross_entropy}\nmeta: {parameters: [{kind: lr}]}\n");
     return "plan t.yaml";
   };
@@ -48,7 +49,7 @@ TEST_CASE("pipes, devices, directories and endless files are refused wherever a 
   };
   const auto refused = [&](const std::string& command, const std::string& why) {
     CAPTURE(command);
-    // Two seconds of processor time: nothing is read to its end.
+    // A limit of processor time: nothing is read to its end.
     const Outcome outcome =
         Process::shell("ulimit -t 20; exec \"$0\" " + command, directory.path).wait();
     CHECK(outcome.code == 2);
