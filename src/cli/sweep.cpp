@@ -149,10 +149,16 @@ void print_summary_json(const SweepSummary& summary, const SweepDir& directory) 
                                  {"failed", summary.failed},
                                  {"skipped", summary.skipped},
                                  {"interrupted", summary.interrupted}};
-  json["best"] = nullptr;
-  if (summary.best_loss) {
-    json["best"] = {
-        {"point", summary.best}, {"loss", *summary.best_loss}, {"split", summary.best_split}};
+  auto& best = json["best"] = nlohmann::ordered_json::array();
+  for (const BestSettings& set : summary.best) {
+    best.push_back({{"settings", set.settings},
+                    {"point", set.point},
+                    {"loss", set.loss},
+                    {"seeds", set.seeds},
+                    {"split", set.split},
+                    {"inner_steps", set.inner_steps},
+                    {"among", set.among},
+                    {"candidates", set.candidates}});
   }
   auto& problems = json["problems"] = nlohmann::ordered_json::array();
   for (const SweepSummary::Problem& problem : summary.problems) {
@@ -167,10 +173,7 @@ void print_summary(const SweepSummary& summary, const SweepSpec& spec, const Swe
   std::printf("%s: %s: %zu of %zu points done, %zu failed, %zu skipped, %zu left\n",
               spec.name.c_str(), summary.interrupted ? "interrupted" : "ended", summary.done,
               summary.points, summary.failed, summary.skipped, left);
-  if (summary.best_loss) {
-    std::printf("Best held-out loss (%s): %.4g, %s\n", summary.best_split.c_str(),
-                *summary.best_loss, visible_line(summary.best).c_str());
-  }
+  for (const BestSettings& best : summary.best) std::printf("%s", visible(to_text(best)).c_str());
   for (const SweepSummary::Problem& problem : summary.problems) {
     std::printf("  %s: %s: %s\n", visible_line(problem.point).c_str(),
                 visible_line(problem.kind).c_str(), visible(problem.reason).c_str());

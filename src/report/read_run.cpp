@@ -60,6 +60,8 @@ void flatten_evaluation(const std::string& name, const Json& json, Numbers& out)
 Numbers summary_numbers(const Json& json) {
   Numbers numbers;
   for (const auto& [key, value] : json.items()) {
+    // Evaluations that were not made are null.
+    if (value.is_null() && (key == "eval_after" || key == "best")) continue;
     if (is_number(value)) {
       numbers.emplace_back(key, number_or_nan(value));
     } else if (value.is_object() && value.contains("points")) {
@@ -67,6 +69,22 @@ Numbers summary_numbers(const Json& json) {
     }
   }
   return numbers;
+}
+
+// eval_after.loss_after_T for eval_after.loss_after_5 where inner.steps is 5: what runs with
+// different numbers of inner steps have in common.
+void add_after_own_steps(RunRecord& run) {
+  const auto steps =
+      std::ranges::find(run.keys, std::string("inner.steps"), &KeyTexts::value_type::first);
+  if (steps == run.keys.end()) return;
+  const std::string end = "_after_" + steps->second;
+  Numbers own;
+  for (const auto& [name, value] : run.values) {
+    if (name.ends_with(end)) {
+      own.emplace_back(name.substr(0, name.size() - steps->second.size()) + "T", value);
+    }
+  }
+  run.values.insert(run.values.end(), own.begin(), own.end());
 }
 
 // What the last line of log.txt says, if it is of an error: "2026-11-25 08:34:46 error: ..".
@@ -194,6 +212,7 @@ RunRecord read_run(const fs::path& directory, const std::string& name) {
   try {
     run.keys = flat_config(read_text(config), config);
     read_summary(directory, run);
+    add_after_own_steps(run);
   } catch (const Json::exception& error) {
     run.state = RunState::unreadable;
     run.note = "summary.json: " + reason(error);

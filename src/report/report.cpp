@@ -68,6 +68,25 @@ std::vector<std::string> default_rows(const RunSet& runs, const std::vector<std:
   return rows;
 }
 
+// Of runs with the same config and seed, reached in several places, the first counts: they are one
+// sample, not several. Rows of bench and plan are measurements, and all count.
+void leave_out_repeated(std::vector<RunRecord>& counted, std::vector<RunRecord>& left_out) {
+  std::map<std::vector<std::pair<std::string, std::string>>, std::string> first;
+  std::vector<RunRecord> kept;
+  for (RunRecord& run : counted) {
+    auto keys = run.keys;
+    std::erase_if(keys, [](const auto& key) { return key.first == kNameKey; });
+    const auto [known, is_new] = first.try_emplace(std::move(keys), run.name);
+    if (is_new || run.directory.empty()) {
+      kept.push_back(std::move(run));
+    } else {
+      run.note = "the same config and seed as " + known->second;
+      left_out.push_back(std::move(run));
+    }
+  }
+  counted = std::move(kept);
+}
+
 ReportData collect(const ReportOptions& options) {
   std::vector<RunRecord> counted, left_out;
   for (RunRecord& run : find_runs(options.paths)) {
@@ -78,6 +97,7 @@ ReportData collect(const ReportOptions& options) {
                     std::string(options.all ? "" : "; --all counts those that have got somewhere") +
                     ":" + list_of(left_out));
   }
+  leave_out_repeated(counted, left_out);
   ReportData data{.runs = RunSet(std::move(counted)), .left_out = std::move(left_out)};
   Selection selection{.rows = options.rows,
                       .cols = options.cols,

@@ -1,18 +1,19 @@
 #include "report/stats.h"
 
 #include <algorithm>
-#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <limits>
 #include <vector>
 
+#include "util/interval.h"
+
 namespace mixflow {
 namespace {
 
-double mean_of(std::span<const double> values) {
-  double sum = 0;
-  for (const double value : values) sum += value;
-  return sum / static_cast<double>(values.size());
+Moments moments_of(std::span<const double> values) {
+  Moments moments;
+  for (const double value : values) moments.add(value);
+  return moments;
 }
 
 double median_of(std::span<const double> values) {
@@ -20,13 +21,6 @@ double median_of(std::span<const double> values) {
   std::ranges::sort(sorted);
   const std::size_t half = sorted.size() / 2;
   return sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
-}
-
-double deviation_of(std::span<const double> values) {
-  const double mean = mean_of(values);
-  double sum = 0;
-  for (const double value : values) sum += (value - mean) * (value - mean);
-  return std::sqrt(sum / static_cast<double>(values.size() - 1));
 }
 
 }  // namespace
@@ -38,7 +32,7 @@ std::optional<double> aggregate(Agg agg, std::span<const double> values) {
   if (has_nan) return std::numeric_limits<double>::quiet_NaN();
   switch (agg) {
     case Agg::mean:
-      return mean_of(values);
+      return moments_of(values).mean();
     case Agg::median:
       return median_of(values);
     case Agg::min:
@@ -46,15 +40,14 @@ std::optional<double> aggregate(Agg agg, std::span<const double> values) {
     case Agg::max:
       return std::ranges::max(values);
     default:
-      return deviation_of(values);
+      return std::sqrt(moments_of(values).variance());
   }
 }
 
 std::optional<double> ci95(std::span<const double> values) {
   if (values.size() < 2) return std::nullopt;
-  const auto n = static_cast<double>(values.size());
-  const boost::math::students_t distribution(n - 1);
-  return boost::math::quantile(distribution, 0.975) * deviation_of(values) / std::sqrt(n);
+  const Moments moments = moments_of(values);
+  return mean_ci95(moments.variance(), moments.count());
 }
 
 }  // namespace mixflow

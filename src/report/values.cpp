@@ -140,6 +140,13 @@ std::vector<std::string> record_names(const RunSet& runs) {
                                 : "; did you mean " + near + "?"));
 }
 
+bool in_all(const RunSet& runs, const std::string& name) {
+  for (std::size_t run = 0; run < runs.size(); ++run) {
+    if (!runs.run(run).value(name)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 ValueColumn value_column(const RunSet& runs, const std::string& name) {
@@ -180,7 +187,10 @@ std::vector<std::string> default_values(const RunSet& runs) {
       most = name;
       most_steps = *steps;
     }
-    if (!most.empty()) chosen.push_back(most);
+    if (most.empty()) continue;
+    // Where runs differ in their inner steps, each has its own last one.
+    const std::string own = std::string(start) + "T";
+    chosen.push_back(in_all(runs, most) || !in_all(runs, own) ? most : own);
   }
   for (const char* name : {"meta_loss_last", "step_s", "predicted_s", "static_bytes",
                            "dynamic_bytes", "peak_rss_bytes", "rss_bytes", "mfu"}) {

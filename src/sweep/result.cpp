@@ -24,7 +24,8 @@ std::optional<PointResult> result_of(const std::filesystem::path& run) {
   const std::optional<EvalResult>& last = watched ? watched : test;
   if (!last || last->points.empty() || !std::isfinite(last->points.back().loss))
     return std::nullopt;
-  return PointResult{last->points.back().loss, last->split};
+  const EvalPoint& point = last->points.back();
+  return PointResult{.loss = point.loss, .inner_steps = point.inner_steps, .split = last->split};
 }
 
 }  // namespace mixflow

@@ -342,6 +342,7 @@ Record Runner::outcome(const Job& job, const ChildExit& exit) {
     if (const std::optional<PointResult> result = result_of(run)) {
       record["loss"] = result->loss;
       record["split"] = name_of(result->split);
+      record["inner_steps"] = result->inner_steps;
     }
   } else {
     const Failure failure =
@@ -396,13 +397,6 @@ SweepCounts Runner::counts() const {
     counts.skipped += is_skipped(*point);
     counts.elsewhere += status.state == PointState::running &&
                         std::ranges::find(jobs_, point, &Job::point) == jobs_.end();
-    const auto loss = status.record.find("loss");
-    if (status.state != PointState::done || loss == status.record.end() || !loss->is_number()) {
-      continue;
-    }
-    if (counts.best_loss && *counts.best_loss <= loss->get<double>()) continue;
-    counts.best_loss = loss->get<double>();
-    counts.best = point->id;
   }
   return counts;
 }
@@ -412,10 +406,11 @@ SweepSummary Runner::summary() const {
   SweepSummary summary{.points = last.points,
                        .done = last.done,
                        .skipped = last.skipped,
-                       .interrupted = stopping_ && !all_settled(),
-                       .best = last.best,
-                       .best_loss = last.best_loss};
-  if (last.best_loss) summary.best_split = ledger_.status(last.best).record.value("split", "");
+                       .interrupted = stopping_ && !all_settled()};
+  summary.best = best_settings(points_, [this](const Point& point) {
+    const PointStatus& status = ledger_.status(point.id);
+    return status.state == PointState::done ? Record(status.record) : Record();
+  });
   for (const Point* point : points_) {
     const PointStatus& status = ledger_.status(point->id);
     if (status.state == PointState::failed) {

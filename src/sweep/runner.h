@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "sweep/best.h"
 #include "sweep/sweep_dir.h"
 
 namespace mixflow {
@@ -31,9 +31,7 @@ struct SweepSummary {
   std::size_t points = 0, done = 0, failed = 0, skipped = 0;
   bool interrupted = false;
   std::vector<Problem> problems;
-  std::string best;  // the point with the lowest held-out loss
-  std::optional<double> best_loss;
-  std::string best_split;
+  std::vector<BestSettings> best;
 };
 
 // Every shards-th point, from the shard-th (counted from 1).

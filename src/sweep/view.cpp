@@ -67,11 +67,6 @@ std::string progress_text(const SweepCounts& counts, double rate) {
   text += ", " + std::to_string(counts.failed) + " failed";
   if (counts.skipped > 0) text += ", " + std::to_string(counts.skipped) + " skipped";
   text += ", ETA " + (rate > 0 ? format_seconds(counts.work_left / rate) : std::string("?"));
-  if (counts.best_loss) {
-    char loss[32];
-    std::snprintf(loss, sizeof loss, "%.4g", *counts.best_loss);
-    text += std::string(", best ") + loss + " (" + counts.best + ")";
-  }
   return text;
 }
 

@@ -14,8 +14,6 @@ struct SweepCounts {
   std::size_t running = 0;         // by this process
   std::size_t elsewhere = 0;       // by others
   double work = 0, work_left = 0;  // in the unit of Point::work()
-  std::string best;                // id of the point with the lowest held-out loss
-  std::optional<double> best_loss;
 };
 
 class SweepView {
@@ -44,7 +42,7 @@ class SweepView {
   bool open_ = false;
 };
 
-// "34/200 done, 2 running, 1 failed, ETA 3 min 20 s, best 0.231 (lr=0.1_..)". `rate` in work per
+// "34/200 done, 2 running, 1 failed, ETA 3 min 20 s". `rate` in work per
 // second; 0: unknown.
 std::string progress_text(const SweepCounts& counts, double rate);
 

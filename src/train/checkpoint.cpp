@@ -100,7 +100,7 @@ bool is_state(const Port& port) { return outlives_meta_step(port.role); }
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& directory, const CheckpointState& state,
-                     const StageRun& run) {
+                     const StageRun& run, std::size_t keep) {
   const std::map<std::string, std::string> metadata = {
       {"format", kFormat},
       {"step", std::to_string(state.step)},
@@ -125,7 +125,7 @@ void save_checkpoint(const std::filesystem::path& directory, const CheckpointSta
   }
   write_safetensors(file_of(directory, state.step), tensors, metadata);
   const std::vector<std::int64_t> steps = saved_steps(directory);
-  for (std::size_t i = 2; i < steps.size(); ++i) {
+  for (std::size_t i = keep; i < steps.size(); ++i) {
     std::error_code ignored;  // a checkpoint too many does no harm
     std::filesystem::remove(file_of(directory, steps[i]), ignored);
   }

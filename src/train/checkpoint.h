@@ -21,9 +21,9 @@ struct CheckpointState {
   std::vector<double> recent_losses;  // of the last meta-steps, oldest first (loss_window.h)
 };
 
-// Writes directory/step-<n>.safetensors; keeps the two newest.
+// Writes directory/step-<n>.safetensors; keeps the `keep` newest.
 void save_checkpoint(const std::filesystem::path& directory, const CheckpointState& state,
-                     const StageRun& run);
+                     const StageRun& run, std::size_t keep = 2);
 
 // Loads the newest checkpoint into `run`; nothing if there is none. Throws UserError, with `run`
 // unchanged, for a file that is damaged, is no checkpoint or belongs to another experiment.

@@ -1,36 +1,12 @@
 #include "train/evaluator.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "train/inner_state.h"
 #include "util/error.h"
+#include "util/interval.h"
 
 namespace mixflow {
-namespace {
-
-struct Moments {
-  double sum = 0, squares = 0;
-  std::int64_t count = 0;
-
-  void add(double x) {
-    sum += x;
-    squares += x * x;
-    ++count;
-  }
-  double mean() const { return sum / static_cast<double>(count); }
-  // 1.96 standard errors of the mean.
-  double ci95() const {
-    if (count < 2) return 0;
-    const auto n = static_cast<double>(count);
-    const double variance = (squares - sum * sum / n) / (n - 1);
-    // Rounding may leave less than nothing; NaN stays NaN.
-    return variance < 0 ? 0 : 1.96 * std::sqrt(variance / n);
-  }
-};
-
-}  // namespace
-
 Evaluator::Evaluator(const Experiment& experiment, const TaskSource& source, ProgramPtr program,
                      const StageRun& trained, ProgramPtr state_program)
     : experiment_(experiment),
@@ -77,13 +53,13 @@ EvalResult Evaluator::run(Split split, std::int64_t step) {
       }
     }
   }
-  result.tasks = loss[0].count;
+  result.tasks = loss[0].count();
   for (std::size_t p = 0; p < points; ++p) {
-    EvalPoint point{
-        .inner_steps = config.steps[p], .loss = loss[p].mean(), .loss_ci95 = loss[p].ci95()};
+    EvalPoint point{.inner_steps = config.steps[p], .loss = loss[p].mean()};
+    point.loss_ci95 = mean_ci95(loss[p].variance(), result.tasks);
     if (result.has_accuracy) {
       point.accuracy = accuracy[p].mean();
-      point.accuracy_ci95 = accuracy[p].ci95();
+      point.accuracy_ci95 = mean_ci95(accuracy[p].variance(), result.tasks);
     }
     result.points.push_back(point);
   }

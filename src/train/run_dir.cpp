@@ -1,5 +1,7 @@
 #include "train/run_dir.h"
 
+#include <limits>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "config/load.h"
@@ -61,11 +63,30 @@ void RunDir::create(const Config& config) {
   make_directory(checkpoints());
   remove_temporaries(path_);
   remove_temporaries(checkpoints());
+  remove_temporaries(best());
   if (!holds_run()) write("config.yaml", dump_config(with_absolute_paths(config)));
 }
 
 void RunDir::write(std::string_view name, std::string_view text) const {
   write_atomically(file(name), text);
+}
+
+std::vector<std::pair<std::int64_t, double>> RunDir::metric(const char* name) const {
+  std::vector<std::pair<std::int64_t, double>> values;
+  const std::filesystem::path path = file("metrics.jsonl");
+  std::istringstream lines(read_text(path));
+  for (std::string line; std::getline(lines, line);) {
+    const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
+    const bool whole = json.is_object() && json.contains("step") && json.contains(name);
+    if (!whole || !json["step"].is_number_integer()) {
+      throw UserError(path.string() + ":" + std::to_string(values.size() + 1) +
+                      ": not a line of metrics of mixflow");
+    }
+    const nlohmann::json& value = json[name];
+    values.emplace_back(json["step"], value.is_number() ? value.get<double>()
+                                                        : std::numeric_limits<double>::quiet_NaN());
+  }
+  return values;
 }
 
 std::vector<EvalResult> RunDir::evals() const {

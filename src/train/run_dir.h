@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "config/config.h"
@@ -29,10 +30,14 @@ class RunDir {
 
   std::filesystem::path file(std::string_view name) const { return path_ / name; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  // The checkpoint of the best evaluation, alone in a directory of its own.
+  std::filesystem::path best() const { return checkpoints() / "best"; }
   // Replaces a file whole.
   void write(std::string_view name, std::string_view text) const;
   // The lines of eval.jsonl so far.
   std::vector<EvalResult> evals() const;
+  // Steps and one number of the lines of metrics.jsonl so far.
+  std::vector<std::pair<std::int64_t, double>> metric(const char* name) const;
 
  private:
   bool holds_run() const;

@@ -3,9 +3,11 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 
 #include "config/load.h"
 #include "config/names.h"
@@ -14,7 +16,9 @@
 #include "meta/experiment.h"
 #include "train/append_file.h"
 #include "train/baseline.h"
+#include "train/best.h"
 #include "train/checkpoint.h"
+#include "train/doubts.h"
 #include "train/evaluator.h"
 #include "train/idle_plan.h"
 #include "train/inner_state.h"
@@ -33,6 +37,7 @@
 #include "train/unmoved.h"
 #include "util/failure.h"
 #include "util/file.h"
+#include "util/text.h"
 
 namespace mixflow {
 namespace {
@@ -65,6 +70,16 @@ void show(const DataFacts& facts) {
   for (const std::string& warning : facts.warnings) spdlog::warn("{}", warning);
 }
 
+// Plain reverse mode, what create_graph=True does in PyTorch: steps and blocks keep all that they
+// compute, attention and the output layer are computed whole.
+Config plain_reverse(Config config) {
+  config.gradient.remat.step = false;
+  config.gradient.remat.block = false;
+  config.gradient.remat.policy = {};
+  config.gradient.blocks = {.attention = -1, .feed_forward = -1, .cross_entropy = -1};
+  return config;
+}
+
 class Trainer {
  public:
   Trainer(const Config& config, const TrainOptions& options)
@@ -80,7 +95,10 @@ class Trainer {
                                                     : nullptr),
         step_(make_step()),
         train_(step_.stage()),
-        evaluator_(experiment_, *source_, eval_program_, train_, state_program_) {
+        evaluator_(experiment_, *source_, eval_program_, train_, state_program_),
+        losses_(config.meta.steps),
+        best_(config.inner),
+        domains_(experiment_.config) {
     restore();
     run_dir_.create(config);
     log_.emplace(run_dir_.file("log.txt"));
@@ -107,6 +125,7 @@ class Trainer {
   void restore();
   void log_start();
   void open_files();
+  void replay();
   void loop();
   void summarize();
   void write_trace(std::int64_t t, const Trace& trace);
@@ -115,8 +134,13 @@ class Trainer {
   void log(std::int64_t t);
   void evaluate(std::int64_t t, Split split);
   void evaluate_ends(std::int64_t t);
+  void note(const EvalResult& result);
+  void summarize_doubts();
+  std::int64_t reverse_bytes(const Config& other);
+  double mfu(double gflops);
   void summarize_evals();
   void checkpoint(std::int64_t t);
+  void mark(std::int64_t t);
   double wall() const { return wall_before_ + since(start_); }
   std::int64_t log_every() const { return std::max<std::int64_t>(config().meta.steps / 1000, 1); }
 
@@ -136,12 +160,19 @@ class Trainer {
   CheckpointState state_;
   std::optional<RunLog> log_;
   std::optional<AppendFile> metrics_, evals_, events_;
+  std::optional<Progress> progress_;
   double wall_before_ = 0;
   LossWindow losses_;
-  double steps_s_ = 0;         // in meta-steps, by this process
-  double logged_steps_s_ = 0;  // at the last line of metrics
+  BestState best_;
+  NormGrowth norms_;
+  DomainWatch domains_;
+  std::array<std::int64_t, 3> evaluated_{-1, -1, -1};  // last meta-step, by Split
+  double steps_s_ = 0;                                 // in meta-steps, by this process
+  double evals_s_ = 0;                                 // in evaluations
+  double logged_steps_s_ = 0;                          // at the last line of metrics
   std::int64_t begin_ = 0, logged_step_ = 0;
   double peak_gflops_ = 0;
+  bool told_mfu_ = false;
   TrainSummary summary_;
 };
 
@@ -222,11 +253,23 @@ void Trainer::open_files() {
   if (state_.events_bytes == 0) events_->append(version_event(unix_seconds()));
 }
 
+// What a resumed run knows of its past: the lines up to its checkpoint.
+void Trainer::replay() {
+  for (const EvalResult& result : run_dir_.evals()) note(result);
+  for (const auto& [step, norm] : run_dir_.metric("meta_grad_norm")) {
+    if (const auto warning = norms_.add(step, norm)) warn(*warning);
+  }
+}
+
 void Trainer::loop() {
   const std::int64_t steps = config().meta.steps;
   open_files();
-  if (state_.eval_bytes == 0) evaluate_ends(0);
-  Progress progress(steps, begin_, options_.progress);
+  replay();
+  if (state_.eval_bytes == 0) {
+    progress_.emplace(steps, begin_, options_.progress);
+    evaluate_ends(0);
+  }
+  progress_.emplace(steps, begin_, options_.progress);  // rates count from here
   std::optional<Unmoved> start;
   if (begin_ == 0) start.emplace(experiment_.eta, train_);
   std::int64_t t = begin_;
@@ -248,9 +291,9 @@ void Trainer::loop() {
     const std::int64_t every = config().meta.eval.every;
     if (every > 0 && t % every == 0 && t < steps) evaluate(t, source_->watched_split());
     if (t % config().meta.checkpoint_every == 0 && t < steps) checkpoint(t);
-    progress.update(t, losses_.last());
+    progress_->update(t, losses_.last());
   }
-  progress.clear();
+  progress_->clear();
   summary_.steps = t;
   summary_.interrupted = t < steps;
   if (!summary_.interrupted) evaluate_ends(t);
@@ -265,7 +308,7 @@ void Trainer::summarize_evals() {
   std::erase_if(evals, [&](const EvalResult& result) { return result.split != split; });
   MIXFLOW_CHECK(!evals.empty(), "every run begins with an evaluation");
   summary_.before = evals.front();
-  summary_.after = evals.back();
+  if (evals.back().step > 0) summary_.after = evals.back();
 }
 
 // An interrupted run's checkpoint comes first: another signal may end the process at any time. A
@@ -276,25 +319,67 @@ void Trainer::summarize() {
   if (summary_.interrupted && done > 0) checkpoint(summary_.steps);
   const Program& program = train_.program();
   summarize_evals();
+  summarize_doubts();
   summary_.name = config().name;
   summary_.mode = std::string(name_of(config().gradient.mode));
   summary_.step_s = done > 0 ? steps_s_ / static_cast<double>(done) : 0;
   summary_.meta_loss_first = losses_.first();
   summary_.meta_loss_last = losses_.last();
+  summary_.first_steps = losses_.first_steps();
+  summary_.last_steps = losses_.last_steps();
+  summary_.eval_s = evals_s_;
   summary_.static_bytes = program.static_bytes;
   summary_.dynamic_bytes = program.dynamic_bytes;
   summary_.arena_peak_bytes = train_.executor().arena_peak_bytes();
   summary_.peak_rss_bytes = peak_rss_bytes();
-  summary_.reverse_dynamic_bytes =
-      planned_dynamic_bytes(config(), Mode::reverse, *source_, experiment_.dtype, plan_);
+  summary_.reverse_dynamic_bytes = reverse_bytes(config());
+  summary_.plain_reverse_dynamic_bytes = reverse_bytes(plain_reverse(config()));
   summary_.gflops = summary_.step_s > 0
                         ? static_cast<double>(experiment_.model_flop) / summary_.step_s * 1e-9
                         : 0;
-  summary_.mfu = peak_gflops_ > 0 ? summary_.gflops / peak_gflops_ : 0;
+  summary_.mfu = mfu(summary_.gflops);
   summary_.data = source_->facts();
   summary_.seconds = wall();
   run_dir_.write("summary.json", to_json(summary_) + "\n");
   if (!summary_.interrupted && done > 0) checkpoint(summary_.steps);
+}
+
+void Trainer::summarize_doubts() {
+  for (const std::string& warning : domains_.look(summary_.steps, train_)) warn(warning);
+  if (summary_.after) {
+    if (const auto worse = worse_than_before(summary_.before, *summary_.after, config().inner)) {
+      warn(*worse);
+    }
+  }
+  if (config().meta.eval.every == 0 || !best_.best()) return;
+  summary_.best = best_.best();
+  const Judged loss = judged(*summary_.best, config().inner);
+  summary_.best_loss = formatted("%.4g ", loss.loss) + loss.name;
+}
+
+// Of a meta-step in mode reverse; 0 where it cannot be planned.
+std::int64_t Trainer::reverse_bytes(const Config& other) {
+  try {
+    return planned_dynamic_bytes(other, Mode::reverse, *source_, experiment_.dtype, plan_);
+  } catch (const UserError& error) {
+    log_->info(std::string("reverse mode cannot be planned: ") + error.what());
+    return 0;
+  }
+}
+
+// NaN, which JSON has as null, where it would be above 1: then the peak was measured on a machine
+// that was busy, and is none.
+double Trainer::mfu(double gflops) {
+  if (peak_gflops_ == 0) peak_gflops_ = measure_matmul_gflops(threads_, plan_.bf16);
+  const double mfu = gflops / peak_gflops_;
+  if (mfu <= 1) return mfu;
+  if (!told_mfu_) {
+    log_->warn(
+        formatted("MFU above 1 at a matmul peak of %.3g GFLOP/s, which was measured under load",
+                  peak_gflops_));
+  }
+  told_mfu_ = true;
+  return std::numeric_limits<double>::quiet_NaN();
 }
 
 void Trainer::write_trace(std::int64_t t, const Trace& trace) {
@@ -315,11 +400,13 @@ void Trainer::check_finite(std::int64_t t) const {
                        "meta.optimizer.lr, or set meta.clip_norm");
 }
 
-// In the log and on the terminal; nothing for an empty line.
+// In the log, the summary and on the terminal; nothing for an empty line.
 void Trainer::warn(const std::string& line) {
   if (line.empty()) return;
+  if (progress_) progress_->clear();
   log_->warn(line);
   if (options_.progress) spdlog::warn("{}", line);
+  summary_.warnings.push_back(line);
 }
 
 void Trainer::log(std::int64_t t) {
@@ -336,8 +423,7 @@ void Trainer::log(std::int64_t t) {
   line.step_s = (steps_s_ - logged_steps_s_) / static_cast<double>(t - logged_step_);
   line.wall_s = wall();
   line.gflops = static_cast<double>(experiment_.model_flop) / line.step_s * 1e-9;
-  if (peak_gflops_ == 0) peak_gflops_ = measure_matmul_gflops(threads_, plan_.bf16);
-  line.mfu = line.gflops / peak_gflops_;
+  line.mfu = mfu(line.gflops);
   const std::int64_t examples =
       config().meta.batch *
       (config().inner.steps * source_->inner_batch() + source_->outer_batch(Split::train));
@@ -350,24 +436,51 @@ void Trainer::log(std::int64_t t) {
   events_->append(to_event(line, unix_seconds()));
   logged_step_ = t;
   logged_steps_s_ = steps_s_;
+  if (const auto warning = norms_.add(t, line.meta_grad_norm)) warn(*warning);
+  for (const std::string& warning : domains_.look(t, train_)) warn(warning);
 }
 
 void Trainer::evaluate(std::int64_t t, Split split) {
+  if (evaluated_[static_cast<std::size_t>(split)] == t) return;
+  const Clock::time_point start = Clock::now();
   const EvalResult result = evaluator_.run(split, t);
+  const double seconds = since(start);
+  evals_s_ += seconds;
   evals_->append(to_json(result) + "\n");
   events_->append(to_event(result, unix_seconds()));
-  log_->info(to_text(result));
+  log_->info(to_text(result) + " (in " + format_seconds(seconds) + ")");
+  note(result);
+  // The state before the first meta-step is the seed's.
+  if (t == 0 || config().meta.eval.every == 0 || !best_.best() || best_.evaluations_since() > 0 ||
+      split != Split::validation) {
+    return;
+  }
+  std::error_code failed;
+  std::filesystem::create_directories(run_dir_.best(), failed);
+  if (failed) throw RunError(run_dir_.best().string() + ": cannot be created: " + failed.message());
+  mark(t);
+  save_checkpoint(run_dir_.best(), state_, train_, 1);
+}
+
+void Trainer::note(const EvalResult& result) {
+  evaluated_[static_cast<std::size_t>(result.split)] = result.step;
+  best_.add(result);
 }
 
 // Before the first and after the last meta-step: test tasks, which nothing else looks at, and those
-// that are watched along the way.
+// that are watched along the way. A sweep chooses by these also where nothing was watched.
 void Trainer::evaluate_ends(std::int64_t t) {
   evaluate(t, Split::test);
-  const Split watched = source_->watched_split();
-  if (config().meta.eval.every > 0 && watched != Split::test) evaluate(t, watched);
+  if (config().meta.eval.every > 0 || t > 0) evaluate(t, source_->watched_split());
 }
 
 void Trainer::checkpoint(std::int64_t t) {
+  mark(t);
+  save_checkpoint(run_dir_.checkpoints(), state_, train_);
+}
+
+// What a checkpoint after meta-step t says beside its tensors.
+void Trainer::mark(std::int64_t t) {
   state_.step = t;
   state_.wall_s = wall();
   state_.threads = threads_;
@@ -376,7 +489,6 @@ void Trainer::checkpoint(std::int64_t t) {
   state_.metrics_bytes = metrics_->sync();
   state_.eval_bytes = evals_->sync();
   state_.events_bytes = events_->sync();
-  save_checkpoint(run_dir_.checkpoints(), state_, train_);
 }
 
 }  // namespace

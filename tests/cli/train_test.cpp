@@ -56,7 +56,7 @@ void check_same_run(const std::filesystem::path& a, const std::filesystem::path&
   const auto summary = [](const std::filesystem::path& run) {
     auto json = nlohmann::json::parse(read_text(run / "summary.json"));
     for (const char* key :
-         {"seconds", "first_step_s", "step_s", "gflops", "mfu", "peak_rss_bytes"}) {
+         {"seconds", "first_step_s", "step_s", "eval_s", "gflops", "mfu", "peak_rss_bytes"}) {
       CHECK(json.at(key).is_number());
       json.erase(key);
     }
@@ -327,8 +327,61 @@ TEST_CASE("a signal during the first evaluation stops the run before its first m
   const auto summary = json_of(outcome);
   CHECK(summary.at("interrupted") == true);
   CHECK(summary.at("steps") == 0);
-  CHECK(summary.at("eval_after") == summary.at("eval_before"));
+  CHECK(summary.at("eval_after").is_null());  // none was made of what training left
   CHECK(json_lines(directory / "run/eval.jsonl").size() == 2);
+}
+
+TEST_CASE("the best state by validation loss is kept, and a resumed run has the same") {
+  const TemporaryDirectory directory;
+  const auto train = [&](const std::string& out) {
+    return Args{"train", "--quiet", "--out", out} +
+           tiny(set({"meta.steps=200", "meta.eval.every=10", "meta.checkpoint_every=7",
+                     "meta.optimizer.lr=0.3"})) +
+           Args{"--json"};
+  };
+  const auto summary = json_of(mixflow::mixflow(train("run"), directory.path));
+  const int best = summary.at("best").at("step").get<int>();
+  const auto run = directory.path / "run";
+  const auto evals = json_lines(run / "eval.jsonl");
+  double lowest = HUGE_VAL;
+  int at = -1;
+  for (const nlohmann::json& eval : evals) {
+    if (eval.at("split") != "validation") continue;
+    const double loss = eval.at("points")[1].at("loss").get<double>();  // after inner.steps
+    if (loss < lowest) at = eval.at("step").get<int>();
+    lowest = std::min(lowest, loss);
+  }
+  CHECK(at == best);
+  REQUIRE(best > 0);
+  const std::string file = std::filesystem::path(checkpoint_name(best)).filename().string();
+  CHECK(listing(run / "checkpoints/best") == std::vector<std::string>{file});
+  const auto tensors = read_safetensors(run / "checkpoints/best" / file).tensors;
+  CHECK(tensors.size() > 3);
+  // Without its last checkpoint the run goes on from the one before, to the same end.
+  std::filesystem::remove(run / checkpoint_name(200));
+  std::filesystem::remove_all(run / "checkpoints/best");
+  const auto again = json_of(mixflow::mixflow(train("run") + Args{"--resume"}, directory.path));
+  CHECK(again.at("best") == summary.at("best"));
+  CHECK(json_lines(run / "eval.jsonl") == evals);
+  // And so does one that is made anew.
+  json_of(mixflow::mixflow(train("other"), directory.path));
+  CHECK(read_safetensors(directory.path / "other/checkpoints/best" / file).tensors == tensors);
+}
+
+TEST_CASE("a training that ended worse than it began says so, in the log and the summary") {
+  const TemporaryDirectory directory;
+  write_classes(directory.path);
+  const Args train = Args{"train", "c.yaml", "--out", "run", "--quiet"} +
+                     set({"meta.steps=20", "meta.optimizer={kind: sgd, lr: 100}", "threads=1"});
+  const Outcome outcome = mixflow::mixflow(train, directory.path);
+  CHECK_MESSAGE(outcome.code == 0, outcome.err);
+  const auto warnings =
+      nlohmann::json::parse(read_text(directory.path / "run/summary.json")).at("warnings");
+  REQUIRE(warnings.size() >= 1);
+  const std::string last = warnings.back().get<std::string>();
+  CHECK(last.starts_with("training ended worse than it began: test loss after 2 inner steps "));
+  CHECK(outcome.out.find("Warning: " + last) != std::string::npos);
+  CHECK(read_text(directory.path / "run/log.txt").find("warning: " + last) != std::string::npos);
 }
 
 TEST_CASE("one process at a time trains in a directory, and its end frees it however it comes") {

@@ -4,6 +4,7 @@
 
 #include "report/read_run.h"
 #include "report/report.h"
+#include "report/values.h"
 #include "runs.h"
 #include "util/error.h"
 
@@ -158,4 +159,34 @@ TEST_CASE("paths without results are errors") {
   CHECK(message_of<UserError>([&] {
           find_runs({directory / "x.json"});
         }).find("expected a run directory") != std::string::npos);
+}
+
+TEST_CASE("runs with different numbers of inner steps share what each has after its own") {
+  const TemporaryDirectory directory;
+  for (const int steps : {2, 5}) {
+    const std::string after = std::to_string(steps);
+    write_run(directory.path / after,
+              {.config = config_text("mixed", steps, 1),
+               .summary = R"({"name": "a", "mode": "mixed", "steps": 3, "interrupted": false,
+                   "best": null, "eval_after": {"step": 3, "split": "test", "tasks": 4, "points": [
+                   {"inner_steps": 0, "loss": 9}, {"inner_steps": )" +
+                          after + R"(, "loss": 0.)" + after + "}]}}"});
+  }
+  const RunSet runs = run_set(directory.path);
+  CHECK(runs.run(0).value("eval_after.loss_after_T") == 0.2);
+  CHECK(runs.run(1).value("eval_after.loss_after_T") == 0.5);
+  CHECK_FALSE(runs.has_number("best"));  // of an evaluation that was not made
+  CHECK(default_values(runs).front() == "eval_after.loss_after_T");
+}
+
+TEST_CASE("the same config and seed, found in two places, counts once") {
+  const TemporaryDirectory directory;
+  write_grid(directory.path / "one");
+  write_run(directory.path / "two" / "again", finished(config_text("mixed", 2, 1), 7, 1));
+  write_run(directory.path / "two" / "other", finished(config_text("mixed", 2, 4), 7, 1));
+  const Report report = make_report({.paths = {directory.path.string()}});
+  CHECK(report.text.find("14 runs: 14 finished; 4 configurations, 4 seeds") != std::string::npos);
+  REQUIRE(report.warnings.size() == 1);
+  CHECK(report.warnings[0].find("1 of 14 runs are not counted") != std::string::npos);
+  CHECK(report.warnings[0].find("the same config and seed as ") != std::string::npos);
 }

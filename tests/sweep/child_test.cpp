@@ -75,13 +75,11 @@ TEST_CASE("SIGTERM ends a child, however young") {
   }
 }
 
-TEST_CASE("the line of progress counts, and tells the time left and the best point") {
+TEST_CASE("the line of progress counts, and tells the time left") {
   SweepCounts counts{.points = 9, .done = 3, .failed = 1, .running = 2, .work_left = 50};
   CHECK(progress_text(counts, 0) == "3/9 done, 2 running, 1 failed, ETA ?");
   counts.skipped = 1;
   counts.elsewhere = 4;
-  counts.best_loss = 0.25;
-  counts.best = "lr=1";
   CHECK(progress_text(counts, 5) ==
-        "3/9 done, 2 running, 4 elsewhere, 1 failed, 1 skipped, ETA 10.0 s, best 0.25 (lr=1)");
+        "3/9 done, 2 running, 4 elsewhere, 1 failed, 1 skipped, ETA 10.0 s");
 }

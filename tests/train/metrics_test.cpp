@@ -53,14 +53,63 @@ TEST_CASE("a summary survives JSON") {
   summary.mode = "mixed";
   summary.mfu = 0.7;
   CHECK(to_json(parse_summary(to_json(summary))) == to_json(summary));
+  CHECK_FALSE(parse_summary(to_json(summary)).after);
+  summary.after = summary.before;
+  summary.best = summary.before;
+  summary.warnings = {"one", "two"};
+  summary.last_steps = {2, 3};
+  CHECK(to_json(parse_summary(to_json(summary))) == to_json(summary));
   CHECK_THROWS_AS(parse_summary("{}"), UserError);
 }
 
+TEST_CASE("the summary for people says what its figures are of") {
+  TrainSummary s{.name = "a", .steps = 12, .interrupted = true, .mode = "mixed"};
+  s.meta_loss_first = 3;
+  s.meta_loss_last = 2;
+  s.first_steps = {1, 3};
+  s.last_steps = {10, 12};
+  s.dynamic_bytes = 1024;
+  s.reverse_dynamic_bytes = 2048;
+  s.plain_reverse_dynamic_bytes = 4096;
+  s.before = {.split = Split::validation, .tasks = 60};
+  s.before.points.push_back({.inner_steps = 5, .loss = 1.5, .loss_ci95 = 0.1});
+  const auto says = [&](const std::string& part) {
+    const std::string text = to_text(s);
+    CHECK_MESSAGE(text.find(part) != std::string::npos, text << "\nlacks " << part);
+  };
+  says("3 (meta-steps 1-3) -> 2 (meta-steps 10-12)");
+  says("Held-out: validation, 60 tasks\n  before training; none was made");
+  says("planned, not measured");
+  says("same rematerialisation: 2.0 KiB, 2.00 times");
+  says("create_graph=True: 4.0 KiB, 4.00 times");
+  CHECK(to_text(s).find("->     ") == std::string::npos);  // no value of after
+  s.after = s.before;
+  s.after->step = 8;
+  s.after->points[0].loss = 0.5;
+  says("after meta-step 8, the last one made");
+  s.interrupted = false;
+  s.steps = 8;
+  says("before -> after training");
+  s.best = s.before;
+  s.best->step = 4;
+  s.best_loss = "0.25 after 5 inner steps";
+  says("Best validation loss: 0.25 after 5 inner steps\n  after meta-step 4, in checkpoints/best");
+  s.warnings = {"training ended worse than it began"};
+  says("Warning: training ended worse");
+  s.plain_reverse_dynamic_bytes = 0;
+  says("create_graph=True: cannot be planned");
+  for (std::size_t start = 0, end; start < to_text(s).size(); start = end + 1) {
+    const std::string text = to_text(s);
+    end = text.find('\n', start);
+    CHECK_MESSAGE(end - start <= 82, text.substr(start, end - start));  // "±" has two bytes
+  }
+}
+
 TEST_CASE("the loss window means over the first and the last losses, across a restore") {
-  LossWindow whole;
+  LossWindow whole(1000);
   CHECK(std::isnan(whole.last()));
   double sum_first = 0, sum_last = 0;
-  LossWindow before, after;
+  LossWindow before(1000), after(1000);
   for (int i = 1; i <= 250; ++i) {
     whole.add(i);
     (i <= 130 ? before : after).add(i);
@@ -73,12 +122,29 @@ TEST_CASE("the loss window means over the first and the last losses, across a re
   CHECK(after.first() == whole.first());
   CHECK(after.last() == whole.last());
   CHECK(after.recent() == whole.recent());
-  LossWindow few;
-  few.add(3);
-  few.add(5);
-  CHECK(few.first() == 4);
-  CHECK(few.last() == 4);
-  CHECK(few.recent() == std::vector<double>{3, 5});
+}
+
+TEST_CASE("the two means of a run share no meta-step, and say which they are of") {
+  using Steps = LossWindow::Steps;
+  LossWindow few(8);
+  CHECK(few.first_steps() == Steps{0, 0});
+  for (int i = 1; i <= 8; ++i) {
+    few.add(i);
+    if (i == 1) CHECK(few.last_steps() == Steps{1, 1});  // of a run that is stopped
+    if (i == 3) CHECK(few.last_steps() == Steps{3, 3});
+  }
+  CHECK(few.first_steps() == Steps{1, 2});
+  CHECK(few.last_steps() == Steps{7, 8});
+  CHECK(few.first() == 1.5);
+  CHECK(few.last() == 7.5);
+  LossWindow many(1000);
+  for (int i = 1; i <= 1000; ++i) many.add(i);
+  CHECK(many.first_steps() == Steps{1, 100});
+  CHECK(many.last_steps() == Steps{901, 1000});
+  LossWindow one(1);
+  one.add(3);
+  CHECK(one.first() == 3);
+  CHECK(one.last() == 3);
 }
 
 TEST_CASE("times and sizes are written for people") {

@@ -127,7 +127,7 @@ TEST_CASE("an evaluation's mean and interval are those of its tasks") {
     for (const double loss : losses[p]) mean += loss / 7;
     for (const double loss : losses[p]) variance += (loss - mean) * (loss - mean) / 6;
     CHECK(result.points[p].loss == doctest::Approx(mean));
-    CHECK(result.points[p].loss_ci95 == doctest::Approx(1.96 * std::sqrt(variance / 7)));
+    CHECK(result.points[p].loss_ci95 == doctest::Approx(2.446912 * std::sqrt(variance / 7)));
   }
   CHECK(result.points[0].inner_steps == 0);
   CHECK(result.points[1].inner_steps == 2);
