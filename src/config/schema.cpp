@@ -503,7 +503,7 @@ std::vector<Key> gradient_keys() {
                "tasks computed together; divides meta.batch; 0: one at a time")
       .in("tasks");
   keys.number("finite_difference_eps", &GradientConfig::finite_difference_eps, kPositive,
-              "relative step of central differences")
+              "central differences move an entry of eta by this times max(1, |entry|)")
       .also({"fd_eps", "eps"});
   return keys.take();
 }

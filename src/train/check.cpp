@@ -69,17 +69,27 @@ std::vector<double> kind_norms(const Tensors& gradient, const std::vector<Port>&
   return norms;
 }
 
+struct Gradient {
+  Tensors tensors;
+  double loss = 0;                  // mean outer loss
+  std::vector<double> loss_slopes;  // by tensor: the gradient with which its own size would move
+                                    // the loss by all of it
+};
+
 // |a - b| / |b| per tensor, the worst, where a and b may differ by the rounding of arithmetic with
-// this epsilon. A tensor whose gradient is nothing but rounding beside the others of its kind is
-// measured against theirs: four units in the last place of the gradient of the kind pass.
-CheckLine compare(std::string what, const Tensors& a, const Tensors& b, double tolerance,
+// this epsilon. A tensor whose gradient is nothing but rounding is measured against what it is
+// rounding of: four units in the last place pass, of the gradient of its kind, and of the gradient
+// that would move the loss by all of it. The latter is what is left to compare with where a
+// derivative is 0 because terms cancel, as that of Adam's beta1 in the first step.
+CheckLine compare(std::string what, const Tensors& a, const Gradient& exact, double tolerance,
                   double epsilon, const std::vector<Port>& eta) {
   CheckLine line{.what = std::move(what), .tolerance = tolerance};
+  const Tensors& b = exact.tensors;
   const std::vector<double> kind_norm = kind_norms(b, eta);
   for (std::size_t i = 0; i < a.size(); ++i) {
     std::vector<double> difference(a[i].size());
     for (std::size_t e = 0; e < difference.size(); ++e) difference[e] = a[i][e] - b[i][e];
-    const double floor = 4 * epsilon / tolerance * kind_norm[i];
+    const double floor = 4 * epsilon / tolerance * std::max(kind_norm[i], exact.loss_slopes[i]);
     const double scale = std::max({norm(b[i]), floor, 1e-8 * norm(b)});
     note(line, scale > 0 ? norm(difference) / scale : norm(difference), eta[i].name);
   }
@@ -126,10 +136,23 @@ class Point {
   StageRun run_;
 };
 
-struct Gradient {
-  Tensors tensors;
-  double loss = 0;  // mean outer loss
-};
+// How far a tensor of meta-parameters may move before it means something else: its size where that
+// is below 1, as a rate's is, and of a decay that is learned as it is what it leaves, 1 - beta, by
+// which Adam divides. Of many entries, their root mean square.
+double size_of(const Config& config, const Port& port, const std::vector<double>& values) {
+  double size = norm(values) / std::sqrt(static_cast<double>(values.size()));
+  for (const MetaParameter& parameter : config.meta.parameters) {
+    const bool decay = parameter.kind == MetaKind::momentum || parameter.kind == MetaKind::beta1 ||
+                       parameter.kind == MetaKind::beta2;
+    const std::string name = "eta." + std::string(name_of(parameter.kind));
+    if (!decay || parameter.transform != Transform::identity || kind_of(port.name) != name)
+      continue;
+    for (const double beta : values) {
+      if (beta < 1) size = std::min(size, 1 - beta);
+    }
+  }
+  return size > 0 ? std::min(size, 1.0) : 1.0;
+}
 
 Gradient gradient(const Config& config, const TaskSource& source, const Point& point, DType dtype,
                   int threads) {
@@ -143,6 +166,10 @@ Gradient gradient(const Config& config, const TaskSource& source, const Point& p
     result.tensors.push_back(run.results(meta_grad_name(port.name)));
   const std::vector<double> losses = run.results("outer_loss");
   for (const double loss : losses) result.loss += loss / static_cast<double>(losses.size());
+  for (const Port& port : experiment.eta) {
+    const std::vector<double> values = to_doubles(port.type, run.input(port.name).data());
+    result.loss_slopes.push_back(std::abs(result.loss) / size_of(config, port, values));
+  }
   return result;
 }
 
@@ -151,41 +178,47 @@ Gradient gradient(const Config& config, const TaskSource& source, const Point& p
 // rounding.
 constexpr std::array<double, 7> kSteps = {1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8};
 
+// Units in the last place by which the rounding of a loss may be off: many products go into one.
+constexpr double kLossRounding = 32;
+
 // The mean over tasks of the derivatives that the tasks' losses have along a line; losses(h) are
 // all tasks' at distance h. Each task takes the step whose difference is nearest to the next
-// smaller step's: tasks meet their kinks at different distances, and the choice never sees the
-// gradient that the result is compared with.
-// `noise`: how far the chosen differences are from their neighbours, which they are not exact
-// beyond.
+// smaller step's, as far as the rounding of the losses tells them apart: tasks meet their kinks at
+// different distances, and the choice never sees the gradient that the result is compared with.
+// `noise`: how far the chosen differences are from their neighbours, and what rounding may do to
+// them, beyond which they are not exact. Where the derivative is 0 noise is all there is.
 struct DirectionalDerivative {
   double value = 0, noise = 0;
 };
 
 template <class Losses>
 DirectionalDerivative directional_derivative(double scale, const Losses& losses) {
-  std::vector<std::vector<double>> differences;  // by step, then by task
+  std::vector<std::vector<double>> differences, roundings;  // by step, then by task
   for (const double eps : kSteps) {
     // Fourth order: (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h.
     const double h = eps * scale;
-    std::vector<double> difference = losses(h);
+    std::vector<double> difference = losses(h), rounding;
     const std::vector<double> below = losses(-h), far = losses(2 * h), far_below = losses(-2 * h);
     for (std::size_t n = 0; n < difference.size(); ++n) {
+      rounding.push_back(kLossRounding * std::numeric_limits<double>::epsilon() *
+                         std::abs(difference[n]) / h);
       difference[n] = (8 * (difference[n] - below[n]) - (far[n] - far_below[n])) / (12 * h);
     }
     differences.push_back(std::move(difference));
+    roundings.push_back(std::move(rounding));
   }
   DirectionalDerivative mean;
   const std::size_t tasks = differences[0].size();
   for (std::size_t n = 0; n < tasks; ++n) {
     std::size_t best = 0;
-    const auto disagreement = [&](std::size_t k) {
-      return std::abs(differences[k][n] - differences[k + 1][n]);
+    const auto doubt = [&](std::size_t k) {
+      return std::abs(differences[k][n] - differences[k + 1][n]) + roundings[k][n];
     };
     for (std::size_t k = 1; k + 1 < differences.size(); ++k) {
-      if (disagreement(k) < disagreement(best)) best = k;
+      if (doubt(k) < doubt(best)) best = k;
     }
     mean.value += differences[best][n] / static_cast<double>(tasks);
-    mean.noise += disagreement(best) / static_cast<double>(tasks);
+    mean.noise += doubt(best) / static_cast<double>(tasks);
   }
   return mean;
 }
@@ -373,8 +406,8 @@ CheckReport check(const Config& config) {
     if (same_graph(variant, mixed)) continue;
     report.lines.push_back(compare(describe(variant.gradient, config.gradient, has_blocks(config)),
                                    gradient(variant, *source, point, DType::f64, threads).tensors,
-                                   exact.tensors, kExactTolerance,
-                                   std::numeric_limits<double>::epsilon(), eta));
+                                   exact, kExactTolerance, std::numeric_limits<double>::epsilon(),
+                                   eta));
   }
   if (config.inner.optimizer.stop_denominator) {
     report.left_out.push_back(
@@ -385,8 +418,8 @@ CheckReport check(const Config& config) {
   }
   mixed.precision = Precision::f32;
   const Gradient fast = gradient(mixed, *source, point, DType::f32, threads);
-  report.lines.push_back(compare("mixed, fast f32 path", fast.tensors, exact.tensors,
-                                 kFastTolerance, std::numeric_limits<float>::epsilon(), eta));
+  report.lines.push_back(compare("mixed, fast f32 path", fast.tensors, exact, kFastTolerance,
+                                 std::numeric_limits<float>::epsilon(), eta));
   if (config.precision != Precision::bf16) return report;
   mixed.precision = Precision::bf16;
   const Gradient rounded = gradient(mixed, *source, point, DType::f32, threads);
