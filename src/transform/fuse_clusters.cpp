@@ -30,9 +30,11 @@ Clusters::Clusters(const Graph& graph)
     : graph_(graph), home_(graph.nodes.size(), -1), copies_(graph.nodes.size()) {
   classify();
   find_users();
+  for (NodeIndex n = 0; n < count(); ++n) levels_.push_back(level_of_sources(n) + 1);
 }
 
 int Clusters::add(Cluster cluster) {
+  levels_.push_back(0);
   clusters_.push_back(std::move(cluster));
   return size() - 1;
 }
@@ -106,6 +108,42 @@ void Clusters::for_each_source_unit(int unit, F visit) const {
   }
 }
 
+int Clusters::level_of_sources(int unit) const {
+  int level = -1;
+  for_each_source_unit(unit, [&](int source) { level = std::max(level, levels_[index(source)]); });
+  return level;
+}
+
+void Clusters::settle(int c) {
+  const int unit = unit_of_cluster(c);
+  levels_[index(unit)] = level_of_sources(unit) + 1;
+  raise_readers(unit);
+}
+
+void Clusters::raise_readers(int unit) {
+  std::vector<int> pending = {unit};
+  const auto raise = [&](NodeIndex n, int level) {
+    for (const Id id : node(n).out) {
+      for (const NodeIndex user : users(id)) {
+        const int reader = unit_of(user);
+        if (reader == unit_of(n) || levels_[index(reader)] > level) continue;
+        levels_[index(reader)] = level + 1;
+        pending.push_back(reader);
+      }
+    }
+  };
+  while (!pending.empty()) {
+    const int raised = pending.back();
+    pending.pop_back();
+    const int level = levels_[index(raised)];
+    if (raised < count()) {
+      raise(raised, level);
+    } else {
+      for (const NodeIndex m : at(raised - count()).members) raise(m, level);
+    }
+  }
+}
+
 // Whether one of `units` needs `target`, itself included.
 bool Clusters::reaches(std::vector<int> units, int target) {
   ++stamp_;
@@ -113,7 +151,9 @@ bool Clusters::reaches(std::vector<int> units, int target) {
   while (!units.empty()) {
     const int unit = units.back();
     units.pop_back();
+    ++searched_;
     if (unit == target) return true;
+    if (levels_[index(unit)] <= levels_[index(target)]) continue;
     if (seen_[index(unit)] == stamp_) continue;
     seen_[index(unit)] = stamp_;
     for_each_source_unit(unit, [&](int source) { units.push_back(source); });

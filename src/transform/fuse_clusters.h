@@ -86,6 +86,9 @@ class Clusters {
   // A path from `to` through something else to `from` or back would close a cycle once they are
   // one.
   bool closes_cycle(int from, int to);
+  std::int64_t searched() const { return searched_; }  // units that this looked at, all together
+  // To be called for a cluster that has grown, before closes_cycle is asked again.
+  void settle(int c);
 
   // The members with the free nodes that they absorb, and what goes in and out. Those that belong
   // to another cluster than `own` are copies and give out nothing.
@@ -101,6 +104,8 @@ class Clusters {
   template <class F>
   void for_each_source_unit(int unit, F visit) const;
   bool reaches(std::vector<int> units, int target);
+  int level_of_sources(int unit) const;
+  void raise_readers(int unit);
 
   const Graph& graph_;
   std::vector<NodeKind> kinds_;
@@ -110,8 +115,13 @@ class Clusters {
   std::vector<int> home_;
   std::vector<Nodes> copies_;
   std::vector<Cluster> clusters_;
+  // By unit: higher than the levels of all units that it waits for. So a search for a unit ends
+  // where levels fall to its own: without that, planning would take the square of a network's
+  // depth.
+  std::vector<int> levels_;
   std::vector<std::uint32_t> seen_;  // by unit, the search that met it last
   std::uint32_t stamp_ = 0;
+  std::int64_t searched_ = 0;
 };
 
 }  // namespace mixflow

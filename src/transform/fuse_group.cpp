@@ -60,9 +60,11 @@ class Grouping {
       cluster.members = std::move(members);
       cluster.ready = std::max(cluster.ready, ready);
       c_.set_home(n, *it);
+      c_.settle(*it);
       return;
     }
     c_.set_home(n, c_.add({{n}, ready, true}));
+    c_.settle(c_.home(n));
   }
 
   // Whether `early` may be computed as late as `late`: nobody else wants its results, and they are
@@ -133,6 +135,7 @@ class Grouping {
     c_.at(b).ready = std::max(c_.at(a).ready, c_.at(b).ready);
     c_.at(b).members = std::move(members);
     c_.at(a) = {{}, -1, false};
+    c_.settle(b);
     return true;
   }
 
@@ -158,7 +161,7 @@ class Grouping {
   }
 
   FusePlan finish() {
-    FusePlan plan;
+    FusePlan plan{.searched = c_.searched()};
     for (int c = 0; c < c_.size(); ++c) {
       const Cluster& cluster = c_.at(c);
       if (cluster.alive) plan.groups.push_back(c_.group_of(cluster.members, c));

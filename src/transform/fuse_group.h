@@ -26,6 +26,7 @@ struct FuseUnit {
 struct FusePlan {
   std::vector<FuseGroup> groups;
   std::vector<FuseUnit> order;  // topological
+  std::int64_t searched = 0;    // units that searches for cycles looked at
 };
 
 // `graph` has no `named` and `stop_gradient` nodes. Bodies are not looked into.

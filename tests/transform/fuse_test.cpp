@@ -7,6 +7,7 @@
 
 #include "graph/verify.h"
 #include "ops/fused_lower.h"
+#include "transform/fuse_group.h"
 #include "transform/random_graph.h"
 #include "transform/transform.h"
 
@@ -121,6 +122,30 @@ TEST_CASE(
     const std::int64_t clusters = count_ops(*fused, op::k_fused);
     CHECK(clusters <= products);
   }
+}
+
+// The gradient of a network of so many layers of width 6.
+GraphPtr deep_gradient(int layers) {
+  Builder b;
+  Ids theta;
+  for (int i = 0; i < layers; ++i) {
+    theta.push_back(b.input({DType::f64, {6, 6}}));
+    theta.push_back(b.input({DType::f64, {6}}));
+  }
+  Id h = b.input({DType::f64, {10, 6}});
+  for (std::size_t i = 0; i < static_cast<std::size_t>(layers); ++i)
+    h = b.relu(b.add(b.dot(h, theta[2 * i]), theta[2 * i + 1]));
+  const GraphPtr loss = b.finish({b.mean_all(b.square(h))});
+  Mask active(loss->inputs.size(), true);
+  active.back() = false;
+  return dce(*vjp(*loss, active, {true}).graph);
+}
+
+TEST_CASE("searches for cycles stay near their clusters, however deep the network is") {
+  const std::int64_t shallow = plan_fusion(*deep_gradient(50)).searched;
+  const std::int64_t deep = plan_fusion(*deep_gradient(200)).searched;
+  CHECK(shallow > 0);
+  CHECK(deep < 5 * shallow);  // four times the layers; whole searches would take sixteen times
 }
 
 TEST_CASE("masks are made again from what is kept for other reasons") {
