@@ -22,5 +22,5 @@ TEST_CASE("a cell beyond the header is a remark at the end of its line") {
 
 TEST_CASE("control characters in cells are shown and counted as they are shown") {
   CHECK(aligned_table({{"a", "b"}, {"\033[2J", "1"}, {"x\ny", "22"}}, 1) ==
-        "a          b\n\\u001b[2J   1\nx\\ny      22\n");
+        "a           b\n\\u001b[2J   1\nx\\ny       22\n");
 }
