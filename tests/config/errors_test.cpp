@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 
-#include <chrono>
+#include <ctime>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -197,7 +197,7 @@ TEST_CASE("a config of a megabyte takes little memory and time, whatever it hold
   rlimit tight = before;
   tight.rlim_cur = 128 << 20;
   if (kThorough) REQUIRE(::setrlimit(RLIMIT_DATA, &tight) == 0);
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   for (const std::string piece : {"[", "{", "[{", "- ", "? ", "a,", "\n\"a\",", "*a ", "&a ", ": ",
                                   "'", "\"", "!a ", "---\n", "#\n", "\n", "a: \n", "{a: "}) {
     CAPTURE(piece);
@@ -214,8 +214,7 @@ TEST_CASE("a config of a megabyte takes little memory and time, whatever it hold
         std::string::npos);
   CHECK(refusal("a: " + repeated("[")).find("c.yaml:1:1: more than 10000 brackets") == 0);
   ::setrlimit(RLIMIT_DATA, &before);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  MESSAGE("seconds: " << seconds.count());
+  CHECK((std::clock() - start) / CLOCKS_PER_SEC < 30);  // of the processor; here 2
 }
 
 TEST_CASE("a path of an override is as deep as keys lie") {
