@@ -12,6 +12,7 @@
 #include "config/chinchilla.h"
 #include "config/load.h"
 #include "config/names.h"
+#include "config/table_file.h"
 #include "config/preset.h"
 #include "config/warnings.h"
 #include "util/error.h"
@@ -117,6 +118,15 @@ void resolve_models(Config& config) {
   }
 }
 
+// A split has files of its own or a share of the others.
+void check_share(const Config& config, bool own_files, const std::string& name,
+                 const std::string& files, double share) {
+  if (!own_files || share == 0) return;
+  fail(config, "data." + name,
+       "a share of " + number_text(share) + " of data." + files + ", but data." + name + "_" +
+           files + " names files of their own; remove one of the two");
+}
+
 void check_tokens(const Config& config) {
   const auto* data = std::get_if<TokensData>(&config.data.source);
   const TransformerModel* model = transformer(config);
@@ -129,15 +139,8 @@ void check_tokens(const Config& config) {
                    " has none; set data.kind to text, tokens or random_tokens");
   }
   if (data == nullptr) return;
-  const auto check_share = [&](const std::vector<std::string>& files, const std::string& name,
-                               double share) {
-    if (files.empty() || share == 0) return;
-    fail(config, "data." + name,
-         "a share of " + number_text(share) + " of data.path, but data." + name +
-             "_path names files of their own; remove one of the two");
-  };
-  check_share(data->validation_path, "validation", data->validation);
-  check_share(data->test_path, "test", data->test);
+  check_share(config, !data->validation_path.empty(), "validation", "path", data->validation);
+  check_share(config, !data->test_path.empty(), "test", "path", data->test);
   if (data->validation_path.empty() && data->validation == 0) {
     fail(config, "data.validation",
          "the outer loss needs data of its own; set a share above 0, or data.validation_path");
@@ -156,26 +159,79 @@ void check_tokens(const Config& config) {
 
 // --- data and loss -------------------------------------------------------------------
 
+// Where the targets are.
+void check_targets(const Config& config, const TabularData& data) {
+  const bool table = is_table_file(data.x), targets_table = is_table_file(data.y);
+  if (data.y.empty() && table && data.target_column.empty()) {
+    fail(config, "data.target_column",
+         "missing; it is the column of x that holds the targets, by name or by number, -1 for the "
+         "last; or name a file of targets with y");
+  }
+  if (data.y.empty() && !table) {
+    fail(config, "data.y", "missing; it is the file of targets that belongs to x");
+  }
+  if (data.target_column.empty() || (data.y.empty() && table) || targets_table) return;
+  fail(config, "data.target_column",
+       table ? "the targets are in y, which has no columns by name; remove target_column or y"
+             : "only a table of text has columns by name; name a file of targets with y");
+}
+
+void check_held_out_files(const Config& config, const TabularData& data) {
+  const auto check = [&](const std::string& name, const std::string& x, const std::string& y) {
+    if (x.empty() && !y.empty()) {
+      fail(config, "data." + name + "_y", "given without " + name + "_x; name the examples too");
+    }
+    if (!x.empty() && y.empty() != data.y.empty()) {
+      fail(config, "data." + name + "_x",
+           data.y.empty() ? "x holds its targets itself, so does this; remove " + name + "_y"
+                          : "y has a file of its own; name the targets of these with " + name +
+                                "_y");
+    }
+  };
+  check("validation", data.validation_x, data.validation_y);
+  check("test", data.test_x, data.test_y);
+}
+
+// Keys that say how a table of text is read need one.
+void check_table_keys(const Config& config, const TabularData& data) {
+  const CsvForm usual;
+  const bool table = is_table_file(data.x), any_table = table || is_table_file(data.y);
+  const auto check = [&](const std::string& key, bool given, bool has_table) {
+    if (!given || has_table) return;
+    fail(config, "data." + key,
+         "is for tables of text (.csv, .tsv, .data), but " + data.x + " is none; remove it");
+  };
+  check("columns", !data.columns.empty(), table);
+  check("ignore", !data.ignore.empty(), table);
+  check("separator", data.csv.separator != usual.separator, any_table);
+  check("decimal", data.csv.decimal != usual.decimal, any_table);
+  check("header", data.csv.header != usual.header, any_table);
+  check("missing", data.csv.missing != usual.missing, table);
+  if (data.csv.missing == "drop" && !data.y.empty()) {
+    fail(config, "data.missing",
+         "drop would leave rows out of x alone, since y is a file of its own; set mean, or put the "
+         "targets into x");
+  }
+  if (data.csv.separator == "comma" && data.csv.decimal == "comma") {
+    fail(config, "data.decimal", "comma separates the cells; set one of the two to something else");
+  }
+}
+
 void check_tabular(const Config& config, const TabularData& data) {
   if (data.validation + data.test >= 1) {
     fail(config, "data.validation",
          "validation " + number_text(data.validation) + " and test " + number_text(data.test) +
              " leave no rows for training; their sum must be < 1");
   }
-  const bool csv = data.x.ends_with(".csv");
-  if (csv && !data.y.empty()) {
-    fail(config, "data.y", "a .csv holds its targets itself; name their column with target_column");
+  check_share(config, !data.validation_x.empty(), "validation", "x", data.validation);
+  check_share(config, !data.test_x.empty(), "test", "x", data.test);
+  if (data.validation_x.empty() && data.validation == 0) {
+    fail(config, "data.validation",
+         "the outer loss needs rows of its own; set a share above 0, or data.validation_x");
   }
-  if (csv && data.target_column.empty()) {
-    fail(config, "data.target_column",
-         "missing; a .csv needs the name of the column with the targets");
-  }
-  if (!csv && !data.target_column.empty()) {
-    fail(config, "data.target_column", "only a .csv has columns; name a file of targets with y");
-  }
-  if (!csv && data.y.empty()) {
-    fail(config, "data.y", "missing; it is the file of targets that belongs to x");
-  }
+  check_targets(config, data);
+  check_held_out_files(config, data);
+  check_table_keys(config, data);
 }
 
 void check_episodes(const Config& config, const EpisodesData& data) {

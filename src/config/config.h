@@ -32,14 +32,29 @@ struct SinusoidData {
 
 enum class Target : std::uint8_t { classification, regression };
 
+// How a table of text is written down, and what is read of it.
+struct CsvForm {
+  std::string separator = "auto";  // auto | comma | semicolon | tab | space | bar
+  std::string decimal = "auto";    // auto | point | comma
+  std::string header = "auto";     // auto | true | false
+  std::string missing = "error";   // error | drop (the row) | mean (of the training rows)
+  bool operator==(const CsvForm&) const = default;
+};
+
 // One fixed task: inner batches from the training split, outer batches from the validation split.
 struct TabularData {
-  std::string x;              // .npy, .npz:member or .csv
-  std::string y;              // .npy or .npz:member; empty for a CSV
-  std::string target_column;  // of the CSV in `x`; empty otherwise
+  std::string x;  // .npy, .npz:member or a table of text (table_file.h)
+  std::string y;  // likewise; empty where the table in x holds the targets
+  // Of the table in y or, where there is none, in x: a name, or a number from 0 or (-1) the end.
+  std::string target_column;
+  // Files of their own for these splits, like x and y.
+  std::string validation_x, validation_y, test_x, test_y;
+  std::vector<std::string> columns;  // of the table in x, likewise; empty: all but the target
+  std::vector<std::string> ignore;   // columns of it that are left out
+  CsvForm csv;
   Target target = Target::classification;
-  double validation = 0.2;  // share of the rows
-  double test = 0.2;
+  double validation = 0.2;  // share of x's rows; the loader: 0 with a validation_x
+  double test = 0.2;        // likewise, with a test_x
   std::vector<std::string> labels{"auto"};  // auto | exact | the labels in order; see data/labels.h
   // random (by seed) | ordered (rows as they come: train, validation, test)
   std::string split = "random";

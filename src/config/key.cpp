@@ -77,11 +77,12 @@ std::string expectation(const KeyType& type) {
             if (t.form == TextType::Form::word) {
               return "a name of letters, digits, \".\", \"_\" and \"-\"";
             }
+            if (t.form == TextType::Form::column) return "a column's name or number";
             return t.form == TextType::Form::path ? "a file name" : "text";
           },
           [](const TextsType& t) -> std::string {
             return t.form == TextType::Form::path ? "a file name or a list of them"
-                                                  : "a text or a list of them";
+                                                  : "a column's name or number or a list of them";
           },
           [](const ChoiceType& t) { return "one of " + join(t.names, ", "); },
           [](const RangeType& t) { return "[low, high], each a number" + describe(t.each); },

@@ -48,7 +48,7 @@ struct NumberType {
   Interval in;
 };
 struct TextType {
-  enum class Form : std::uint8_t { word, path, any } form = Form::any;
+  enum class Form : std::uint8_t { word, path, column, any } form = Form::any;
 };
 struct TextsType {  // a list, or one text, which is a list of one
   TextType::Form form = TextType::Form::any;

@@ -225,7 +225,13 @@ void resolve_paths(Config& config) {
     data.x = resolved_path(data.x, config.file);
     data.y = resolved_path(data.y, config.file);
   };
-  if (auto* tabular = std::get_if<TabularData>(&config.data.source)) resolve(*tabular);
+  if (auto* tabular = std::get_if<TabularData>(&config.data.source)) {
+    resolve(*tabular);
+    for (std::string* path : {&tabular->validation_x, &tabular->validation_y, &tabular->test_x,
+                              &tabular->test_y}) {
+      *path = resolved_path(*path, config.file);
+    }
+  }
   if (auto* episodes = std::get_if<EpisodesData>(&config.data.source)) resolve(*episodes);
   if (auto* tokens = std::get_if<TokensData>(&config.data.source)) {
     for (auto* paths : {&tokens->path, &tokens->validation_path, &tokens->test_path}) {
@@ -243,13 +249,17 @@ void resolve_preset(Config& config) {
 // A split with files of its own takes no share of the others. What is written counts all the same,
 // and is refused if it contradicts.
 void resolve_shares(Config& config) {
-  auto* tokens = std::get_if<TokensData>(&config.data.source);
-  if (tokens == nullptr) return;
-  const auto resolve = [&](const std::vector<std::string>& files, const char* key, double& share) {
+  const auto resolve = [&](const auto& files, const char* key, double& share) {
     if (!files.empty() && !config.origins.contains(key)) share = 0;
   };
-  resolve(tokens->validation_path, "data.validation", tokens->validation);
-  resolve(tokens->test_path, "data.test", tokens->test);
+  if (auto* tokens = std::get_if<TokensData>(&config.data.source)) {
+    resolve(tokens->validation_path, "data.validation", tokens->validation);
+    resolve(tokens->test_path, "data.test", tokens->test);
+  }
+  if (auto* tabular = std::get_if<TabularData>(&config.data.source)) {
+    resolve(tabular->validation_x, "data.validation", tabular->validation);
+    resolve(tabular->test_x, "data.test", tabular->test);
+  }
 }
 
 // Derived defaults: those that depend on other keys.
@@ -307,8 +317,10 @@ Config with_absolute_paths(Config config) {
     if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
   };
   if (auto* tabular = std::get_if<TabularData>(&config.data.source)) {
-    fix(tabular->x);
-    fix(tabular->y);
+    for (std::string* path : {&tabular->x, &tabular->y, &tabular->validation_x,
+                              &tabular->validation_y, &tabular->test_x, &tabular->test_y}) {
+      fix(*path);
+    }
   } else if (auto* episodes = std::get_if<EpisodesData>(&config.data.source)) {
     fix(episodes->x);
     fix(episodes->y);

@@ -20,6 +20,14 @@ auto of(Field Source::*field) {
   return [field](DataConfig& data) -> Field& { return std::get<Source>(data.source).*field; };
 }
 
+// The same of how a table of text is written down.
+template <class Field>
+auto of(Field CsvForm::*field) {
+  return [field](DataConfig& data) -> Field& {
+    return std::get<TabularData>(data.source).csv.*field;
+  };
+}
+
 bool is_token_kind(std::string_view kind) {
   return kind == "text" || kind == "tokens" || kind == "random_tokens";
 }
@@ -39,20 +47,68 @@ void set_data_kind(DataConfig& data, const std::string& kind) {
   }
 }
 
+// Splits with files of their own, and what tables of text need besides.
+void add_tables(Keys<DataConfig>& keys) {
+  keys.text("validation_x", of(&TabularData::validation_x), Form::path,
+            "examples that the outer loss sees, instead of a share of those in x")
+      .when({"tabular"})
+      .also({"val_x", "x_validation", "x_val", "validation_path"});
+  keys.text("validation_y", of(&TabularData::validation_y), Form::path,
+            "their targets, where y has a file of its own")
+      .when({"tabular"})
+      .also({"val_y", "y_validation", "y_val"});
+  keys.text("test_x", of(&TabularData::test_x), Form::path,
+            "examples kept for evaluation, instead of a share of those in x")
+      .when({"tabular"})
+      .also({"x_test", "test_path"});
+  keys.text("test_y", of(&TabularData::test_y), Form::path,
+            "their targets, where y has a file of its own")
+      .when({"tabular"})
+      .also({"y_test"});
+  keys.texts("columns", of(&TabularData::columns), Form::column,
+             "columns of the table in x to read, by name or number; none: all but the targets")
+      .when({"tabular"})
+      .also({"features", "use_columns", "usecols"});
+  keys.texts("ignore", of(&TabularData::ignore), Form::column,
+             "columns of the table in x to leave out, by name or number")
+      .when({"tabular"})
+      .also({"drop", "exclude", "ignore_columns"});
+  keys.choice("separator", of(&CsvForm::separator),
+              {"auto", "comma", "semicolon", "tab", "space", "bar"},
+              "what separates the cells of a table of text; auto: by what they have in common")
+      .when({"tabular"})
+      .also({"sep", "delimiter", "delim"});
+  keys.choice("decimal", of(&CsvForm::decimal), {"auto", "point", "comma"},
+              "decimal sign of a table of text")
+      .when({"tabular"});
+  keys.choice("header", of(&CsvForm::header), {"auto", "true", "false"},
+              "whether a table of text begins with the names of its columns")
+      .when({"tabular"});
+  keys.choice("missing", of(&CsvForm::missing), {"error", "drop", "mean"},
+              "missing cells of a table of text (empty, NA, NaN, null, ?): an error, the row is left "
+              "out, or the mean of the training rows")
+      .when({"tabular"})
+      .also({"na", "nan", "missing_values"});
+}
+
 // digits and mnist are tabular with files and a normalisation of their own.
 void add_tabular_files(Keys<DataConfig>& keys) {
   const auto x = of(&TabularData::x), y = of(&TabularData::y);
-  keys.text("x", x, Form::path, "examples, one per row: .npy, .npz:member or .csv")
+  keys.text("x", x, Form::path,
+            "examples, one per row: .npy, .npz:member or a table of text (.csv, .tsv, .data, .gz of "
+            "these)")
       .when({"tabular"})
       .must()
       .also({"inputs", "features", "file", "path"});
-  keys.text("y", y, Form::path, "targets: .npy or .npz:member; for a .csv, target_column instead")
+  keys.text("y", y, Form::path, "targets: a file like x, where x does not hold them")
       .when({"tabular"})
       .also({"targets"});
-  keys.text("target_column", of(&TabularData::target_column), Form::any,
-            "name of the column of the .csv that holds the targets")
+  keys.text("target_column", of(&TabularData::target_column), Form::column,
+            "column of the table in x, or in y, that holds the targets: its name, or its number from "
+            "0, -1 for the last")
       .when({"tabular"})
       .also({"target_col", "label_column"});
+  add_tables(keys);
   for (const std::string_view kind : {"digits", "mnist"}) {
     const std::string base = "data/" + std::string(kind);
     keys.text("x", x, Form::path, "images, written by scripts/fetch_data.sh " + std::string(kind))
@@ -90,10 +146,11 @@ void add_tabular(Keys<DataConfig>& keys) {
       .otherwise("unit");
   keys.choice("normalize", of(&EpisodesData::normalize), normalizations, normalize_doc)
       .when({"episodes"});
-  keys.number("validation", of(&TabularData::validation), kInsideUnit,
-              "share of the rows that the outer loss sees")
+  keys.number("validation", of(&TabularData::validation), kBelowOne,
+              "share of the rows that the outer loss sees; 0 with validation_x")
       .when({"tabular", "digits", "mnist"});
-  keys.number("test", of(&TabularData::test), kBelowOne, "share of the rows kept for evaluation")
+  keys.number("test", of(&TabularData::test), kBelowOne,
+              "share of the rows kept for evaluation; 0 with test_x")
       .when({"tabular", "digits", "mnist"});
   keys.choice("split", of(&TabularData::split), {"random", "ordered"},
               "rows drawn by the seed, or taken as they come: training, validation, test")

@@ -96,15 +96,26 @@ struct TypeJson {
   json operator()(const IntegerType& t) const { return integer_json(t.low, t.high); }
   json operator()(const NumberType& t) const { return number_json(t.in); }
   json operator()(const TextType& t) const {
+    if (t.form == TextType::Form::column) {
+      return {{"anyOf", {{{"type", "string"}, {"minLength", 1}}, {{"type", "integer"}}}}};
+    }
     json out = {{"type", "string"}, {"minLength", 1}};
     if (t.form == TextType::Form::word) out["pattern"] = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$";
     return out;
   }
-  json operator()(const TextsType&) const {
-    const json text = {{"type", "string"}, {"minLength", 1}};
+  json operator()(const TextsType& t) const {
+    const json text = (*this)(TextType{t.form});
     return {{"anyOf", {text, {{"type", "array"}, {"items", text}}}}};
   }
-  json operator()(const ChoiceType& t) const { return {{"enum", t.names}}; }
+  json operator()(const ChoiceType& t) const {
+    json out = {{"enum", t.names}};
+    // YAML's words for the truth are names too.
+    if (std::ranges::find(t.names, "true") != t.names.end()) {
+      out["enum"].push_back(true);
+      out["enum"].push_back(false);
+    }
+    return out;
+  }
   json operator()(const RangeType& t) const {
     return {{"type", "array"}, {"items", number_json(t.each)}, {"minItems", 2}, {"maxItems", 2}};
   }

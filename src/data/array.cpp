@@ -5,11 +5,11 @@
 #include <filesystem>
 #include <memory>
 
+#include "config/table_file.h"
 #include "data/csv.h"
 #include "data/npy.h"
 #include "data/zip.h"
 #include "util/error.h"
-#include "util/file.h"
 
 namespace mixflow {
 
@@ -28,6 +28,8 @@ std::string position(const Array& array, std::int64_t index) {
   throw UserError(path + ": expected a .npy, .npz:member or .csv file" +
                   (extension.empty() ? "" : ", found " + extension));
 }
+
+Array read_table(const std::string& path) { return read_csv(std::span(&path, 1), {}).x(); }
 
 // So much of a member holds any header.
 constexpr std::size_t kHeaderBytes = 1 << 16;
@@ -121,7 +123,7 @@ Array read_array(const std::string& path) {
   const auto [file, member] = split_member(path);
   const std::string extension = fs::path(file).extension().string();
   if (extension == ".npy") return parse_npy(SharedBytes::map(file), path);
-  if (extension == ".csv") return parse_csv(read_text(file), path).numbers;
+  if (is_table_file(file)) return read_table(file);
   if (extension != ".npz") fail_extension(path, extension);
   return parse_npy(read_zip_member(SharedBytes::map(file), file, member), path);
 }
@@ -133,7 +135,7 @@ ArraySchema read_array_schema(const std::string& path) {
     const SharedBytes bytes = SharedBytes::map(file);
     return parse_npy_schema(bytes.span(), bytes.size(), path, 0);
   }
-  if (extension == ".csv") return parse_csv(read_text(file), path).numbers;
+  if (is_table_file(file)) return read_table(file);
   if (extension != ".npz") fail_extension(path, extension);
   const SharedBytes archive = SharedBytes::map(file);
   const ZipMember found = find_zip_member(archive, file, member);

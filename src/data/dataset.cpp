@@ -7,11 +7,10 @@
 #include <limits>
 #include <utility>
 
-#include "config/load.h"
+#include "config/table_file.h"
 #include "data/csv.h"
 #include "data/locate.h"
 #include "util/error.h"
-#include "util/file.h"
 
 namespace mixflow {
 
@@ -23,49 +22,14 @@ std::string short_number(double value) {
   return text;
 }
 
-// Column `target` of a .csv becomes y, the others x.
-Dataset split_csv(const std::string& path, const std::string& target) {
-  const CsvTable table = parse_csv(read_text(path), path, target);
-  std::string columns;
-  for (const std::string& name : table.header) columns += (columns.empty() ? "" : ", ") + name;
-  const auto found = std::find(table.header.begin(), table.header.end(), target);
-  if (found == table.header.end()) {
-    throw UserError(path + ": no column \"" + target + "\"; " +
-                    (columns.empty() ? "the file has no header row" : "it has " + columns));
-  }
-  const auto column = found - table.header.begin();
-  const std::int64_t rows = table.numbers.shape[0], width = table.numbers.shape[1];
-  if (width < 2) throw UserError(path + ": holds the target alone, expected further columns for x");
-  std::vector<double> x, y;
-  std::int64_t i = 0;
-  for (const double value : values_of(table.numbers)) {
-    (i++ % width == column ? y : x).push_back(value);
-  }
-  return {number_array(path, {rows, width - 1}, std::move(x)),
-          number_array(path + ":" + target, {rows, 1}, std::move(y))};
+// y of a file of its own: labels may be texts in a table too.
+Array read_labels_file(const std::string& path) {
+  if (!is_table_file(path)) return read_array(path);
+  const CsvTable table = read_csv(std::span(&path, 1), {.only_target = true, .text_target = true});
+  return table.y ? *table.y : table.x();
 }
 
 }  // namespace
-
-namespace {
-
-bool is_csv(const std::string& path) { return std::filesystem::path(path).extension() == ".csv"; }
-
-// The target is a column of the .csv in x.
-Dataset read_csv(const DatasetFiles& files, const std::string& x_path, const Config& config) {
-  if (files.target_column.empty() || !is_csv(x_path)) {
-    throw UserError(origin(config, "data.y") +
-                    ": expected a file of targets, or a .csv in data.x and the name of "
-                    "its column in data.target_column");
-  }
-  return split_csv(x_path, files.target_column);
-}
-
-const std::string& x_path_of(const DatasetFiles& files, const Config& config) {
-  if (files.x.empty())
-    throw UserError(origin(config, "data.x") + ": expected a .npy, .npz:member or .csv file");
-  return existing(files.x, config, "data.x");
-}
 
 void check_shapes(const ArraySchema& x, const ArraySchema& y) {
   if (x.element->kind == ElementType::Kind::text) {
@@ -87,38 +51,24 @@ void check_shapes(const ArraySchema& x, const ArraySchema& y) {
   if (y.elements() == 0) throw UserError(y.name + ": found " + y.type() + ": no numbers");
 }
 
-}  // namespace
-
 Dataset read_dataset(const DatasetFiles& files, const Config& config) {
-  const std::string& x_path = x_path_of(files, config);
-  Dataset data = files.y.empty()
-                     ? read_csv(files, x_path, config)
-                     : Dataset{read_array(x_path), read_array(existing(files.y, config, "data.y"))};
+  Dataset data{read_array(existing(files.x, config, "data.x")),
+               read_labels_file(existing(files.y, config, "data.y"))};
   check_shapes(data.x, data.y);
   return data;
 }
 
 DatasetOutline read_outline(const DatasetFiles& files, const Config& config) {
-  const std::string& x_path = x_path_of(files, config);
-  DatasetOutline outline;
-  if (files.y.empty()) {
-    Dataset data = read_csv(files, x_path, config);
-    outline = {std::move(data.x), std::move(data.y)};
-  } else {
-    outline = {read_array_schema(x_path), read_array(existing(files.y, config, "data.y"))};
-  }
+  DatasetOutline outline{read_array_schema(existing(files.x, config, "data.x")),
+                         read_labels_file(existing(files.y, config, "data.y"))};
   check_shapes(outline.x, outline.y);
   return outline;
 }
 
-std::vector<DataFacts::File> files_of(const ArraySchema& x, const ArraySchema& y) {
-  std::vector<DataFacts::File> files;
-  for (const ArraySchema* array : {&x, &y}) {
-    std::error_code ignored;
-    const auto bytes = std::filesystem::file_size(split_member(array->name).first, ignored);
-    files.push_back({array->name, array->type(), ignored ? 0 : static_cast<std::int64_t>(bytes)});
-  }
-  return files;
+DataFacts::File file_of(const ArraySchema& array) {
+  std::error_code ignored;
+  const auto bytes = std::filesystem::file_size(split_member(array.name).first, ignored);
+  return {array.name, array.type(), ignored ? 0 : static_cast<std::int64_t>(bytes)};
 }
 
 namespace {

@@ -14,8 +14,7 @@ namespace mixflow {
 
 // Where a data set comes from, as in the config.
 struct DatasetFiles {
-  std::string x, y;           // y may be empty for a .csv that holds the target as a column
-  std::string target_column;  // of the .csv in x
+  std::string x, y;
 };
 
 // x [N, ...], an example's own axes as the file has them, and y [N] or [N, outputs], N >= 1 in
@@ -37,8 +36,12 @@ struct DatasetOutline {
 };
 DatasetOutline read_outline(const DatasetFiles& files, const Config& config);
 
-// Files and shapes, for DataFacts.
-std::vector<DataFacts::File> files_of(const ArraySchema& x, const ArraySchema& y);
+// Throws UserError where x is not [examples, ..] of numbers, y not [examples] or [examples,
+// outputs], one of them is empty, or they differ in length.
+void check_shapes(const ArraySchema& x, const ArraySchema& y);
+
+// Name, shape and size, for DataFacts.
+DataFacts::File file_of(const ArraySchema& array);
 
 // Numbers that rows are copied from into a batch: the file's own, which are converted and scaled as
 // they are copied. With precision f32 they are numbers of float32 to a batch of f64 too (a check in

@@ -152,7 +152,7 @@ Labels labels_of(const Array& y, const EpisodesData& data, const Config& config)
 class Episodes final : public TaskSource {
  public:
   Episodes(const EpisodesData& data, const Config& config)
-      : Episodes(data, config, read_dataset({data.x, data.y, ""}, config)) {}
+      : Episodes(data, config, read_dataset({data.x, data.y}, config)) {}
 
   std::vector<Field> fields() const override { return schema_.fields(); }
   std::int64_t inner_batch() const override { return schema_.inner_batch(); }
@@ -212,7 +212,7 @@ class Episodes final : public TaskSource {
 
   void note(const Dataset& set, const Labels& labels, const TableStatistics& statistics,
             const EpisodesData& data) {
-    facts_.files = files_of(set.x, set.y);
+    facts_.files = {file_of(set.x), file_of(set.y)};
     facts_.classes = labels.classes;
     const ClassSplit& split = schema_.split();
     for (const auto& [name, classes] :
@@ -254,7 +254,7 @@ std::unique_ptr<TaskSource> make_episodes(const EpisodesData& data, const Config
 }
 
 std::unique_ptr<DataSchema> make_episodes_schema(const EpisodesData& data, const Config& config) {
-  const DatasetOutline set = read_outline({data.x, data.y, ""}, config);
+  const DatasetOutline set = read_outline({data.x, data.y}, config);
   return std::make_unique<EpisodesSchema>(set.x, set.y, labels_of(set.y, data, config), data,
                                           config);
 }

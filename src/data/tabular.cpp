@@ -7,9 +7,11 @@
 #include <utility>
 
 #include "config/load.h"
+#include "config/table_file.h"
 #include "data/dataset.h"
 #include "data/labels.h"
 #include "data/split.h"
+#include "data/tabular_files.h"
 #include "util/error.h"
 #include "util/rng.h"
 #include "util/text.h"
@@ -18,19 +20,21 @@ namespace mixflow {
 
 namespace {
 
-// How many rows each split gets.
+// How many rows each split gets, and how many of them are shares of x's own file.
 struct SplitCounts {
   std::int64_t train = 0, validation = 0, test = 0;
+  std::int64_t validation_share = 0, test_share = 0;
 };
 
 // What batches look like, from the shapes of x and y and the number of classes.
 class TabularSchema final : public DataSchema {
  public:
   // `classes`: of classification, else 0.
-  TabularSchema(const ArraySchema& x, const ArraySchema& y, int classes, const TabularData& data,
+  TabularSchema(const TabularOutline& files, int classes, const TabularData& data,
                 const Config& config)
-      : loss_(config.inner.loss), example_(x.shape.begin() + 1, x.shape.end()) {
-    counts_ = split_counts(x.rows(), data, config);
+      : loss_(config.inner.loss), example_(files.x.shape.begin() + 1, files.x.shape.end()) {
+    const ArraySchema &x = files.x, &y = files.y;
+    counts_ = split_counts(files.rows, data, config);
     check_batch(origin(config, "data.batch"), data.batch, "training", counts_.train);
     check_batch(origin(config, "data.outer_batch"), data.outer_batch, "validation",
                 counts_.validation);
@@ -45,8 +49,10 @@ class TabularSchema final : public DataSchema {
     const std::int64_t index_bytes = 5 * static_cast<std::int64_t>(sizeof(std::int64_t));
     memory_.held_bytes = x.owned_bytes + y.owned_bytes + x.rows() * index_bytes;
     memory_.reading_bytes = kBlockBytes + 8 * x.width() * static_cast<std::int64_t>(sizeof(double));
-    // A .csv: its text and its numbers, read before they are shared out to x and y.
-    if (x.element == &number_element()) memory_.reading_bytes += 4 * x.owned_bytes;
+    // A table of text: pieces of it, and its targets as texts, codes and numbers.
+    if (is_table_file(data.x) || is_table_file(data.y)) {
+      memory_.reading_bytes += kTextBytes + 32 * x.rows();
+    }
   }
 
   std::vector<Field> fields() const override {
@@ -66,6 +72,7 @@ class TabularSchema final : public DataSchema {
 
  private:
   static constexpr std::int64_t kBlockBytes = 2 << 20;  // of for_each_block
+  static constexpr std::int64_t kTextBytes = 16 << 20;
 
   static void check_batch(const std::string& where, std::int64_t batch, const char* split,
                           std::int64_t rows) {
@@ -73,7 +80,8 @@ class TabularSchema final : public DataSchema {
     throw UserError(where + ": " + std::to_string(batch) + " examples asked for, but the " + split +
                     " split has " + std::to_string(rows) + "; 0 takes all of them");
   }
-  static SplitCounts split_counts(std::int64_t rows, const TabularData& data, const Config& config);
+  static SplitCounts split_counts(const FileRows& rows, const TabularData& data,
+                                  const Config& config);
 
   Loss loss_;
   Shape example_;
@@ -82,19 +90,23 @@ class TabularSchema final : public DataSchema {
   SourceMemory memory_;
 };
 
-SplitCounts TabularSchema::split_counts(std::int64_t rows, const TabularData& data,
+// Shares of the rows of x's own file, rounded to the nearest; other files are wholly of their split.
+SplitCounts TabularSchema::split_counts(const FileRows& rows, const TabularData& data,
                                         const Config& config) {
-  MIXFLOW_CHECK(data.validation > 0 && data.test >= 0 && data.validation + data.test < 1,
-                "the loader lets no other shares pass");
   const auto count_of = [&](double share) {
-    return std::llround(share * static_cast<double>(rows));
+    return std::llround(share * static_cast<double>(rows[0]));
   };
-  SplitCounts counts{.validation = count_of(data.validation), .test = count_of(data.test)};
-  counts.train = rows - counts.validation - counts.test;
-  if (counts.validation < 1 || counts.train < 1 || (data.test > 0 && counts.test < 1)) {
-    throw UserError(origin(config, "data.validation") + " and data.test: " + std::to_string(rows) +
-                    " rows are too few: the split gives " + std::to_string(counts.train) +
-                    " for training, " + std::to_string(counts.validation) + " for validation, " +
+  SplitCounts counts{.validation_share = count_of(data.validation),
+                     .test_share = count_of(data.test)};
+  counts.train = rows[0] - counts.validation_share - counts.test_share;
+  counts.validation = counts.validation_share + rows[1];
+  counts.test = counts.test_share + rows[2];
+  const bool no_test = data.test > 0 && counts.test < 1;
+  if (counts.validation < 1 || counts.train < 1 || no_test) {
+    throw UserError(origin(config, "data.validation") + " and data.test: " +
+                    std::to_string(rows[0]) + " rows are too few: the split gives " +
+                    std::to_string(counts.train) + " for training, " +
+                    std::to_string(counts.validation) + " for validation, " +
                     std::to_string(counts.test) + " for test");
   }
   return counts;
@@ -105,20 +117,25 @@ struct RowSplit {
   std::vector<std::int64_t> train, validation, test;
 };
 
-RowSplit split_rows(const SplitCounts& counts, const TabularData& data, const Config& config) {
-  const std::int64_t rows = counts.train + counts.validation + counts.test;
-  std::vector<std::int64_t> order(static_cast<std::size_t>(rows));
+RowSplit split_rows(const SplitCounts& counts, const FileRows& rows, const TabularData& data,
+                    const Config& config) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(rows[0]));
   std::iota(order.begin(), order.end(), std::int64_t{0});
   if (data.split == "random") {
-    order = Rng(config.seed, Purpose::data_split).permutation(rows);
+    order = Rng(config.seed, Purpose::data_split).permutation(rows[0]);
   } else {
     MIXFLOW_CHECK(data.split == "ordered",
                   "the loader lets only known values of data.split pass: " + data.split);
   }
-  const auto first = order.begin();
-  return {{first, first + counts.train},
-          {first + counts.train, first + counts.train + counts.validation},
-          {first + counts.train + counts.validation, order.end()}};
+  const auto validation = order.begin() + counts.train;
+  const auto test = validation + counts.validation_share;
+  RowSplit split{{order.begin(), validation}, {validation, test}, {test, order.end()}};
+  const auto add = [](std::vector<std::int64_t>& to, std::int64_t first, std::int64_t count) {
+    for (std::int64_t row = first; row < first + count; ++row) to.push_back(row);
+  };
+  add(split.validation, rows[0], rows[1]);
+  add(split.test, rows[0] + rows[1], rows[2]);
+  return split;
 }
 
 // Places in `rows` in the order of the rows that they name.
@@ -160,7 +177,7 @@ std::string missing_classes(const Labels& labels, const RowSplit& split, const T
 class Tabular final : public TaskSource {
  public:
   Tabular(const TabularData& data, const Config& config)
-      : Tabular(data, config, read_dataset({data.x, data.y, data.target_column}, config)) {}
+      : Tabular(data, config, read_tabular(data, config)) {}
 
   std::vector<Field> fields() const override { return schema_.fields(); }
   std::int64_t inner_batch() const override { return schema_.inner_batch(); }
@@ -179,24 +196,26 @@ class Tabular final : public TaskSource {
   }
 
  private:
-  Tabular(const TabularData& data, const Config& config, Dataset set)
-      : Tabular(data, config, std::move(set), labels_of(set.y, data, config)) {}
+  Tabular(const TabularData& data, const Config& config, TabularSet set)
+      : Tabular(data, config, std::move(set), labels_of(set.outline.y, data, config)) {}
 
-  Tabular(const TabularData& data, const Config& config, Dataset set, Labels labels)
+  Tabular(const TabularData& data, const Config& config, TabularSet set, Labels labels)
       : seed_(config.seed),
         loss_(config.inner.loss),
-        schema_(set.x, set.y, labels.count(), data, config),
-        split_(split_rows(schema_.counts(), data, config)),
+        schema_(set.outline, labels.count(), data, config),
+        split_(split_rows(schema_.counts(), set.outline.rows, data, config)),
         batch_(schema_.inner_batch()) {
-    facts_.files = files_of(set.x, set.y);
+    set.fill_missing(split_.train);
+    facts_.files = std::move(set.outline.files);
+    facts_.notes = std::move(set.outline.notes);
     note_splits();
     TableStatistics statistics = statistics_of(set.x, data.normalize, split_.train);
     note_x(set.x, statistics, data);
     x_ = Rows(std::move(set.x), std::move(statistics), config.precision);
     if (loss_ == Loss::mse) {
-      statistics = statistics_of(set.y, "none", split_.train);
+      statistics = statistics_of(set.outline.y, "none", split_.train);
       facts_.ranges.push_back(range_of("y", statistics));
-      y_ = Rows(std::move(set.y), std::move(statistics), config.precision);
+      y_ = Rows(std::move(set.outline.y), std::move(statistics), config.precision);
     } else {
       note_labels(labels, data);
       labels_ = std::move(labels.of_row);
@@ -322,9 +341,9 @@ std::unique_ptr<TaskSource> make_tabular(const TabularData& data, const Config& 
 
 std::unique_ptr<DataSchema> make_tabular_schema(const TabularData& data, const Config& config) {
   check_loss(data, config);
-  const DatasetOutline set = read_outline({data.x, data.y, data.target_column}, config);
-  return std::make_unique<TabularSchema>(set.x, set.y, labels_of(set.y, data, config).count(), data,
-                                         config);
+  const TabularOutline files = outline_of(data, config);
+  const int classes = labels_of(files.y, data, config).count();
+  return std::make_unique<TabularSchema>(files, classes, data, config);
 }
 
 }  // namespace mixflow

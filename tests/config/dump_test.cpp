@@ -43,6 +43,12 @@ TEST_CASE("configurations far from the defaults survive the round trip") {
       "data: {kind: tabular, x: \"caf\xc3\xa9 \\\"1\\\".npy\", y: '0x10', validation: 0.1}\n"
       "inner: {loss: bce, l2: 1e-300}\n" +
           model + learn,
+      "data: {kind: tabular, x: a.tsv.gz, target_column: -1, columns: [a, 3, '-2'], ignore: 'b c', "
+      "separator: tab, decimal: comma, header: true, missing: mean, validation_x: v.tsv, "
+      "test_x: t.tsv, target: regression}\n" +
+          model + learn,
+      "data: {kind: text, path: [a, 'b*.txt'], validation_path: v.txt, test: 0, sequence: 8}\n"
+      "model: {kind: transformer, size: 44M}\n" + learn,
       "data: {kind: mnist, x: other.npy, normalize: none}\ninner: {loss: cross_entropy, steps: 3}\n" + model +
           "meta: {parameters: [{kind: lr, granularity: per_step}]}\n",
       "data: {kind: episodes, x: a.npz:x, y: a.npz:y, ways: 2, train_classes: [4, 7], "

@@ -74,15 +74,16 @@ TEST_CASE("rules between keys say which keys and what to change") {
   const std::string learn = "data: {kind: sinusoid}\nmodel: {kind: mlp}\n";
   const std::pair<std::string, std::string> cases[] = {
       {tabular + "data: {kind: tabular, x: a.csv}\n",
-       "c.yaml:3:7: data.target_column: missing; a .csv needs the name of the column with the "
-       "targets"},
-      {tabular + "data: {kind: tabular, x: a.csv, y: b.npy}\n",
-       "c.yaml:3:36: data.y: a .csv holds its targets itself; name their column with "
-       "target_column"},
+       "c.yaml:3:7: data.target_column: missing; it is the column of x that holds the targets, by "
+       "name or by number, -1 for the last; or name a file of targets with y"},
+      {tabular + "data: {kind: tabular, x: a.csv, y: b.npy, target_column: y}\n",
+       "c.yaml:3:58: data.target_column: the targets are in y, which has no columns by name; "
+       "remove target_column or y"},
       {tabular + "data: {kind: tabular, x: a.npy}\n",
        "c.yaml:3:7: data.y: missing; it is the file of targets that belongs to x"},
       {tabular + "data: {kind: tabular, x: a.npy, target_column: y}\n",
-       "c.yaml:3:48: data.target_column: only a .csv has columns; name a file of targets with y"},
+       "c.yaml:3:48: data.target_column: only a table of text has columns by name; name a file "
+       "of targets with y"},
       {tabular + "data: {kind: episodes, x: a.npy, y: b.npy, train_classes: [0, 1, 2, 3, 4]}\n",
        "c.yaml:3:59: data.train_classes: given without validation_classes; give both or neither"},
       {tabular + "data: {kind: episodes, x: a.npy, y: b.npy, test_classes: [0, 1, 2, 3, 4]}\n",

@@ -12,14 +12,14 @@
 namespace mixflow {
 namespace {
 
-Dataset read(const std::string& x, const std::string& y, const std::string& target = "") {
+Dataset read(const std::string& x, const std::string& y) {
   Config config;
   config.file = "a.yaml";
   config.origins[""] = config.file;
-  return read_dataset({x, y, target}, config);
+  return read_dataset({x, y}, config);
 }
-std::string refusal(const std::string& x, const std::string& y, const std::string& target = "") {
-  return message_of<UserError>([&] { read(x, y, target); });
+std::string refusal(const std::string& x, const std::string& y) {
+  return message_of<UserError>([&] { read(x, y); });
 }
 
 TEST_CASE("images and targets keep their axes") {
@@ -44,32 +44,13 @@ TEST_CASE("an outline has the shapes, and not the numbers of x") {
   CHECK_THROWS_AS(read_outline({d / "x.npy", d / "y.npy", ""}, config), UserError);
 }
 
-TEST_CASE("a .csv may hold the target among its columns") {
-  const TemporaryDirectory d;
-  write_atomically(d / "t.csv", "a,price,b\n1,10,2\n3,30,4\n");
-  const Dataset set = read(d / "t.csv", "", "price");
-  CHECK(values_of(set.x) == Numbers{1, 2, 3, 4});
-  CHECK(values_of(set.y) == Numbers{10, 30});
-  CHECK(refusal(d / "t.csv", "", "cost") == d / "t.csv: no column \"cost\"; it has a, price, b");
-  CHECK(refusal(d / "t.csv", "") ==
-        "a.yaml: data.y: expected a file of targets, or a .csv in data.x and the name of its "
-        "column in "
-        "data.target_column");
-  write_atomically(d / "plain.csv", "1,10\n");
-  CHECK(refusal(d / "plain.csv", "", "price") ==
-        d / "plain.csv: no column \"price\"; the file has no header row");
-  write_atomically(d / "one.csv", "price\n10\n");
-  CHECK(refusal(d / "one.csv", "", "price") ==
-        d / "one.csv: holds the target alone, expected further columns for x");
-}
-
 TEST_CASE("a missing file is named where it was looked for, beside the config file too") {
   const TemporaryDirectory d;
   Config config;
   config.file = d / "run.yaml";
   config.origins[""] = config.file;
   CHECK(message_of<UserError>([&] {
-          read_dataset({"z.npy", "y.npy", ""}, config);
+          read_dataset({"z.npy", "y.npy"}, config);
         }) == config.file + ": data.x: z.npy: no such file, nor " + (d / "z.npy"));
 }
 

@@ -47,6 +47,19 @@ struct Files : TemporaryDirectory {
              "\n";
     }
     write("table.csv", csv);
+    write("rows.csv", "u,v,w\n7,1,0\n-3,0,1\n8,1,1\n");
+    std::string plain, holes = "u,v,w\n", marks, commas;
+    for (int i = 0; i < 30; ++i) {
+      const std::string number = std::to_string(i), bit = std::to_string(i % 2);
+      plain += number + "," + bit + "," + bit + "\n";
+      holes += (i % 5 == 0 ? "" : number) + "," + bit + "," + bit + "\n";
+      marks += number + ",5;" + bit + "\n";  // two cells by either mark
+      commas += number + ";" + (i % 2 == 0 ? "10,0" : "9,0") + "\n";
+    }
+    write("plain.csv", plain);
+    write("holes.csv", holes);
+    write("marks.csv", marks);
+    write("commas.csv", commas);
     std::string text, ids, other_ids, wide;
     for (int i = 0; i < 400; ++i) {
       text += static_cast<char>('a' + i * i % 26);
