@@ -37,11 +37,11 @@ TEST_CASE("an outline has the shapes, and not the numbers of x") {
   write_atomically(d / "x.npy", npy("<f4", "(2, 3)", std::string(24, '\xff')));
   write_labels(d / "y.npy", {1, 0});
   Config config;
-  const DatasetOutline outline = read_outline({d / "x.npy", d / "y.npy", ""}, config);
+  const DatasetOutline outline = read_outline({d / "x.npy", d / "y.npy"}, config);
   CHECK(outline.x.type() == "float32[2,3]");
   CHECK(values_of(outline.y) == Numbers{1, 0});
   write_labels(d / "y.npy", {1, 0, 1});
-  CHECK_THROWS_AS(read_outline({d / "x.npy", d / "y.npy", ""}, config), UserError);
+  CHECK_THROWS_AS(read_outline({d / "x.npy", d / "y.npy"}, config), UserError);
 }
 
 TEST_CASE("a missing file is named where it was looked for, beside the config file too") {
