@@ -4,11 +4,11 @@ a run that nobody touched.
 
     scripts/resume_test.py [--kills 20] [--quick] [--threads N] [--seed S] [--binary FILE]
 
-For each of four experiments (generated here, no data to fetch): one uninterrupted run; then runs that get SIGKILL at
+For each of five experiments (generated here, no data to fetch): one uninterrupted run; then runs that get SIGKILL at
 a random moment, and again after each `--resume`, until they are done; then one run that gets SIGINT, which must exit
 with 130 and leave a checkpoint of the step that it reports. Compared byte for byte with the uninterrupted run: the
 tensors of the last checkpoint, its counters, every line of metrics.jsonl and eval.jsonl and every TensorBoard event,
-without what measures time or the process's memory. --quick: 4 kills, shorter runs. Needs Python's standard library
+without what measures time or the process's memory. --quick: 5 kills, shorter runs. Needs Python's standard library
 only."""
 
 import argparse
@@ -36,6 +36,10 @@ def configs(directory, steps):
         rows.append(",".join(f"{v:.6f}" for v in x) + f",{int(x[0] > 0) + 2 * int(x[1] > 0)}")
     (directory / "rows.csv").write_text("\n".join(rows) + "\n")
     table = {"x": str(directory / "rows.csv"), "target_column": "label"}
+    (directory / "text").mkdir()
+    for part in ("a", "b"):
+        words = (rng.choice(["one", "two", "three", "\n"]) for _ in range(2000))
+        (directory / "text" / f"{part}.txt").write_text(" ".join(words))
     evaluated = {"every": steps // 7, "tasks": 20}
     common = {"batch": 8, "checkpoint_every": max(steps // 40, 1), "eval": evaluated}
     return {
@@ -83,6 +87,24 @@ def configs(directory, steps):
                 **common,
             },
         },
+        "text, momentum, transformer, loss weights": {
+            "data": {"kind": "text", "path": str(directory / "text"), "sequence": 8, "batch": 4, "outer_batch": 2},
+            "model": {"kind": "transformer", "vocab": 256, "d_model": 8, "ffw": 8, "heads": 2, "kv_size": 4, "layers": 1},
+            "inner": {"steps": 2, "optimizer": {"kind": "momentum", "lr": 0.1}},
+            "meta": {
+                "parameters": [
+                    {
+                        "kind": "loss_weights",
+                        "model": {
+                            "kind": "transformer", "d_model": 8, "ffw": 8, "heads": 1, "kv_size": 4, "layers": 1
+                        },
+                    }
+                ],
+                "steps": steps // 2,
+                **common,
+                "batch": 2,
+            },
+        },
     }
 
 
@@ -101,7 +123,7 @@ def checkpoint(run):
     """(step, metadata that counts, tensors) of the newest checkpoint. File sizes depend on how times are written."""
     path = sorted((run / "checkpoints").glob("step-*.safetensors"))[-1]
     metadata, tensors = tools.read_safetensors(path)
-    counted = {k: v for k, v in metadata.items() if not k.endswith(("_s", "_bytes"))}
+    counted = {k: v for k, v in metadata.items() if not k.endswith(("_s", "_bytes", "_hash", "checksum"))}
     return int(metadata["step"]), counted, tensors
 
 
@@ -168,7 +190,7 @@ class Experiment:
             delay = rng.uniform(0, self.seconds) if kills < wanted else 1e6
             if run.exists() and list((run / "checkpoints").glob("step-*.safetensors")):
                 resumed_at.append(checkpoint(run)[0])
-            if self.stopped(run, run.exists(), signal.SIGKILL, delay) == 0:
+            if self.stopped(run, (run / "config.yaml").exists(), signal.SIGKILL, delay) == 0:
                 self.compare(run, f"after {kills} kill(s), resumed at steps {resumed_at}")
                 return kills, resumed_at
             kills += 1
@@ -201,13 +223,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     tools.add_binary(parser)
     parser.add_argument("--kills", type=int, default=20, help="in all, shared out over the experiments")
-    parser.add_argument("--quick", action="store_true", help="4 kills, shorter runs")
+    parser.add_argument("--quick", action="store_true", help="5 kills, shorter runs")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     arguments = parser.parse_args()
     binary = tools.check_binary(arguments.binary)
     rng = random.Random(arguments.seed)
-    total = 4 if arguments.quick else arguments.kills
+    total = 5 if arguments.quick else arguments.kills
     with tempfile.TemporaryDirectory() as name:
         directory = pathlib.Path(name)
         described = configs(directory, 400 if arguments.quick else 4000)

@@ -5,7 +5,8 @@
 set -eu
 
 packages="g++ cmake ninja-build ccache
-  libdnnl-dev libhwy-dev libcli11-dev libyaml-cpp-dev libspdlog-dev nlohmann-json3-dev zlib1g-dev libboost-dev doctest-dev
+  libdnnl-dev libhwy-dev libcli11-dev libyaml-cpp-dev libspdlog-dev nlohmann-json3-dev zlib1g-dev libxxhash-dev libboost-dev
+  doctest-dev
   gnuplot-nox
   python3 python3-pip python3-venv ca-certificates"
 [ "$(dpkg --print-architecture 2>/dev/null)" != amd64 ] || packages="$packages libasmjit-dev"

@@ -26,7 +26,7 @@ std::vector<Combination> load_all(const CommonOptions& options,
 
 struct TrainCommand : CommonOptions {
   std::string out, trace, outcome;
-  bool resume = false, schema = false, quiet = false;
+  bool resume = false, overwrite = false, schema = false, quiet = false;
 };
 struct PlanCommand : CommonOptions {
   std::vector<std::string> configs, over;

@@ -49,7 +49,14 @@ void describe(CLI::App& command, TrainCommand& o) {
   add_common(command, o);
   command.get_option("CONFIG")->required(false);
   command.add_option("--out", o.out, "Run directory (default: runs/<name>)");
-  command.add_flag("--resume", o.resume, "Continue the run in the directory, bit for bit");
+  CLI::Option* resume =
+      command.add_flag("--resume", o.resume,
+                       "Continue the run in the directory, bit for bit; CONFIG may be left out, or "
+                       "be that directory");
+  command
+      .add_flag("--overwrite", o.overwrite,
+                "Delete the run that is in the directory and begin anew")
+      ->excludes(resume);
   command.add_option("--trace", o.trace,
                      "Write the second meta-step's kernels and memory to this file, in Chrome's "
                      "trace format");
@@ -63,7 +70,7 @@ void describe(CLI::App& command, TrainCommand& o) {
       "  mixflow train configs/quickstart.yaml\n"
       "  mixflow train configs/quickstart.yaml -s inner.steps=5 -s gradient.mode=reverse --out "
       "runs/reverse\n"
-      "  mixflow train configs/quickstart.yaml --resume");
+      "  mixflow train runs/quickstart --resume");
 }
 
 void describe(CLI::App& command, PlanCommand& o) {

@@ -2,7 +2,9 @@
 
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cli/commands.h"
 #include "config/schema.h"
@@ -13,14 +15,34 @@
 #include "util/text.h"
 
 namespace mixflow {
-
 namespace {
 
+// A run that goes on needs no config: its own is in its directory, which --out or CONFIG names.
+void take_from_run(TrainCommand& command) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(command.config, ignored)) {
+    if (!command.out.empty() && command.out != command.config)
+      throw UserError("train --resume: " + command.config + " and --out " + command.out +
+                      " are two directories; give one");
+    command.out = std::exchange(command.config, {});
+  }
+  if (command.config.empty() && !command.out.empty())
+    command.config = config_of_run(command.out).string();
+}
+
 int train_and_show(const TrainCommand& o, std::int64_t& steps_done) {
-  const Config config = load(o);
+  TrainCommand command = o;
+  if (o.resume) take_from_run(command);
+  if (command.config.empty()) {
+    throw UserError(o.resume ? "train --resume: expected the run directory: mixflow train "
+                               "runs/quickstart --resume"
+                             : "train: expected a CONFIG: mixflow train configs/quickstart.yaml "
+                               "(or --schema)");
+  }
+  const Config config = load(command);
   TrainOptions options;
-  options.out = o.out.empty() ? "runs/" + config.name : o.out;
-  options.resume = o.resume;
+  options.out = command.out.empty() ? "runs/" + config.name : command.out;
+  options.begin = o.resume ? Begin::resume : (o.overwrite ? Begin::overwrite : Begin::fresh);
   options.progress = !o.quiet;
   // A path that cannot be written is an error now, not after the first meta-steps.
   if (!o.trace.empty()) check_writable(o.trace);
@@ -50,9 +72,6 @@ int run(const TrainCommand& o) {
     std::printf("%s\n", o.json ? json_schema().dump(2).c_str() : schema_text().c_str());
     return 0;
   }
-  if (o.config.empty())
-    throw UserError(
-        "train: expected a CONFIG: mixflow train configs/quickstart.yaml (or --schema)");
   std::int64_t steps_done = 0;
   if (o.outcome.empty()) return train_and_show(o, steps_done);
   try {

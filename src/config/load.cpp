@@ -12,6 +12,7 @@
 #include "config/causes.h"
 #include "config/check.h"
 #include "config/override.h"
+#include "config/paths.h"
 #include "config/preset.h"
 #include "config/read.h"
 #include "config/schema.h"
@@ -312,23 +313,26 @@ Config load_config(const std::string& path, std::span<const std::string> overrid
   return parse_config(read_document(path), path, overrides);
 }
 
-Config with_absolute_paths(Config config) {
-  const auto fix = [](std::string& path) {
-    if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
-  };
+void for_each_path(Config& config, const std::function<void(std::string&)>& visit) {
   if (auto* tabular = std::get_if<TabularData>(&config.data.source)) {
     for (std::string* path : {&tabular->x, &tabular->y, &tabular->validation_x,
                               &tabular->validation_y, &tabular->test_x, &tabular->test_y}) {
-      fix(*path);
+      visit(*path);
     }
   } else if (auto* episodes = std::get_if<EpisodesData>(&config.data.source)) {
-    fix(episodes->x);
-    fix(episodes->y);
+    visit(episodes->x);
+    visit(episodes->y);
   } else if (auto* tokens = std::get_if<TokensData>(&config.data.source)) {
     for (auto* paths : {&tokens->path, &tokens->validation_path, &tokens->test_path}) {
-      for (std::string& path : *paths) fix(path);
+      for (std::string& path : *paths) visit(path);
     }
   }
+}
+
+Config with_absolute_paths(Config config) {
+  for_each_path(config, [](std::string& path) {
+    if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
+  });
   return config;
 }
 

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "util/content_hash.h"
 #include "util/error.h"
 #include "util/file.h"
 
@@ -22,6 +23,7 @@ using Json = nlohmann::json;
 
 constexpr std::size_t kPrefix = 8;
 constexpr std::size_t kAlignment = 8;
+constexpr std::size_t kMostChecksumPlace = 4096;  // metadata before it is short
 
 // The upper half of a float32.
 struct BFloat16 {
@@ -235,6 +237,19 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
 
 namespace {
 
+constexpr std::string_view kChecksum = "checksum";
+const std::string kUnknown(ContentHash::kDigits, '0');
+
+// Where the checksum's digits begin in a file's first bytes; npos if there is none. Metadata is
+// sorted by key and comes first in a header, and what we write has no blanks.
+std::size_t checksum_place(std::string_view file) {
+  const std::string key = "\"" + std::string(kChecksum) + "\":\"";
+  const std::size_t at = file.find(key);
+  if (at == std::string_view::npos) return at;
+  const std::size_t digits = at + key.size();
+  return digits + kUnknown.size() < file.size() ? digits : std::string_view::npos;
+}
+
 std::vector<TensorView> views_of(const TensorFile& file) {
   std::vector<TensorView> views;
   for (const NamedTensor& t : file.tensors) views.push_back({t.name, t.type, t.shape, t.data});
@@ -284,6 +299,32 @@ Pieces pieces_of(std::span<const TensorView> tensors,
 }
 
 }  // namespace
+
+void write_sealed_safetensors(const std::filesystem::path& path,
+                              std::span<const TensorView> tensors,
+                              std::map<std::string, std::string> metadata) {
+  metadata[std::string(kChecksum)] = kUnknown;
+  Pieces pieces = pieces_of(tensors, metadata);
+  pieces.parts.insert(pieces.parts.begin(), std::as_bytes(std::span(pieces.header)));
+  ContentHash hash;
+  for (const auto& part : pieces.parts) hash.add(part);
+  const std::string digits = hash.digits();
+  const std::size_t place = checksum_place(pieces.header);
+  MIXFLOW_CHECK(place != std::string::npos, "the header has no place for the checksum");
+  std::ranges::copy(digits, pieces.header.begin() + static_cast<std::ptrdiff_t>(place));
+  write_atomically(path, pieces.parts);
+}
+
+bool is_whole(std::span<const std::byte> file) {
+  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  const std::size_t place = checksum_place(text.substr(0, kMostChecksumPlace));
+  if (place == std::string_view::npos) return false;
+  ContentHash hash;
+  hash.add(text.substr(0, place));
+  hash.add(kUnknown);
+  hash.add(text.substr(place + kUnknown.size()));
+  return hash.digits() == text.substr(place, kUnknown.size());
+}
 
 std::vector<std::byte> format_safetensors(const TensorFile& file) {
   const Pieces pieces = pieces_of(views_of(file), file.metadata);

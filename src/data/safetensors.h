@@ -79,6 +79,15 @@ void write_safetensors(const std::filesystem::path& path, const TensorFile& file
 // The same without a copy of the tensors in memory.
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
                        const std::map<std::string, std::string>& metadata);
+
+// With the hash of the whole file (util/content_hash.h) as metadata "checksum", which itself counts
+// as zeros.
+void write_sealed_safetensors(const std::filesystem::path& path,
+                              std::span<const TensorView> tensors,
+                              std::map<std::string, std::string> metadata);
+// Whether the bytes are those that write_sealed_safetensors wrote.
+bool is_whole(std::span<const std::byte> sealed_file);
+
 std::vector<std::byte> format_safetensors(const TensorFile& file);
 
 }  // namespace mixflow

@@ -86,4 +86,13 @@ void Executor::run(Trace* trace) {
     arena_peak_bytes_ = std::max(arena_peak_bytes_, program_->result_bytes);
 }
 
+void Executor::run_watched(NonFiniteWatch& watch) {
+  const Graph& g = *program_->graph;
+  for (std::size_t i = 0; i < inputs_.size(); ++i)
+    watch.watch_input(static_cast<int>(i), g.type(g.inputs[i]), inputs_[i]);
+  context_->watch = &watch;
+  run();
+  context_->watch = nullptr;
+}
+
 }  // namespace mixflow

@@ -8,6 +8,7 @@
 
 #include "exec/arena.h"
 #include "exec/trace.h"
+#include "exec/watch.h"
 #include "plan/program.h"
 
 namespace mixflow {
@@ -42,6 +43,8 @@ class Executor {
 
   // `trace`: where the instructions leave their spans, or null.
   void run(Trace* trace = nullptr);
+  // A run in which `watch` sees what every kernel writes. Allocates, and takes many times as long.
+  void run_watched(NonFiniteWatch& watch);
 
   const Program& program() const { return *program_; }
   const std::shared_ptr<Arena>& arena() const { return arena_; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "exec/arena.h"
 #include "graph/op.h"
@@ -39,15 +40,17 @@ void fill_with_nan(std::byte* at, std::int64_t bytes) {
 // A loop with a frame per thread for its body, and one for its last iteration where that differs.
 class Frame::LoopRun {
  public:
-  LoopRun(const Instr& instr, std::byte* workspace, const FrameContext& context, std::size_t thread,
-          std::uint32_t depth)
+  LoopRun(const Instr& instr, const Node& node, std::byte* workspace, const FrameContext& context,
+          std::size_t thread, std::uint32_t depth)
       : loop_(*instr.loop),
+        node_(node),
         region_(*loop_.region),
         nc_(static_cast<std::size_t>(region_.num_consts)),
         nk_(static_cast<std::size_t>(region_.num_carry)),
         nx_(static_cast<std::size_t>(region_.num_xs)),
         workspace_(workspace),
-        context_(context) {
+        context_(context),
+        thread_(thread) {
     for (int w = 0; w < loop_.threads; ++w) {
       frames_.push_back(std::make_unique<Frame>(
           loop_.body, workspace + loop_.workspace + w * loop_.workspace_stride, context,
@@ -72,6 +75,7 @@ class Frame::LoopRun {
 
   void run(const Frame& parent, std::byte* const* in, std::byte* const* out) {
     const int threads = loop_.threads;
+    if (context_.watch != nullptr && threads > 1) context_.watch->fork();
     run_parts(threads, [&](int w) {
       const auto [first, last] = share_of(region_.n, w, threads);
       run_range(parent, in, out, w, first, last);
@@ -79,7 +83,10 @@ class Frame::LoopRun {
     if (threads == 1) return;
     for (std::size_t k = 0; k < nk_; ++k) {
       const Type& type = region_.body->type(region_.body->outputs[k]);
-      for (int w = 1; w < threads; ++w) add_into(type, out[k], partial(k, w));
+      for (int w = 1; w < threads; ++w) {
+        add_into(type, out[k], partial(k, w));
+        if (context_.watch != nullptr) context_.watch->added(partial(k, w), out[k], type.bytes());
+      }
     }
   }
 
@@ -157,15 +164,25 @@ class Frame::LoopRun {
         const StackPlan& ys = loop_.ys[j];
         if (ys.edge_index < 0) frame.bind_output(output + j, slice(out[nk_ + j], ys, index));
       }
-      frame.run();
+      run_iteration(frame, w, index);
       if (context_.poison) poison_slices(in, index);
       for (std::size_t k = 0; k < nk_; ++k) current[k] = next_of(w, k);
     }
     if (lo < hi || w > 0) return;
     for (std::size_t k = 0; k < nk_; ++k) {  // no iteration: the result is the init
-      if (out[k] && out[k] != in[nc_ + k])
-        std::memcpy(out[k], in[nc_ + k], static_cast<std::size_t>(loop_.carries[k].bytes));
+      if (!out[k] || out[k] == in[nc_ + k]) continue;
+      std::memcpy(out[k], in[nc_ + k], static_cast<std::size_t>(loop_.carries[k].bytes));
+      if (context_.watch != nullptr)
+        context_.watch->copied(in[nc_ + k], out[k], loop_.carries[k].bytes);
     }
+  }
+
+  void run_iteration(Frame& frame, int w, std::int64_t index) const {
+    if (context_.watch == nullptr) return frame.run();
+    const std::size_t thread = loop_.threads > 1 ? static_cast<std::size_t>(w) : thread_;
+    context_.watch->enter(thread, node_, index);
+    frame.run();
+    context_.watch->leave(thread);
   }
 
   // Slices that this iteration was free to overwrite, unless a result of it lies there now.
@@ -185,10 +202,12 @@ class Frame::LoopRun {
   std::byte*& next_of(int w, std::size_t k) { return next_[static_cast<std::size_t>(w) * nk_ + k]; }
 
   const LoopPlan& loop_;
+  const Node& node_;
   const Region& region_;
   const std::size_t nc_, nk_, nx_;
   std::byte* const workspace_;
   const FrameContext& context_;
+  const std::size_t thread_;  // that runs a loop which is not split
   std::vector<std::unique_ptr<Frame>> frames_;
   std::unique_ptr<Frame> last_;  // null: the last iteration is like the others
   std::vector<std::vector<std::byte*>> current_;
@@ -251,9 +270,9 @@ Frame::Frame(BodyPtr body, std::byte* workspace, const FrameContext& context, st
     c.out = static_cast<std::uint32_t>(cells_.size());
     for (const Id out : node.out) add_cell(body_->places[static_cast<std::size_t>(out)]);
     steps_.push_back(c);
-    loops_.push_back(
-        instr.loop ? std::make_unique<LoopRun>(instr, workspace_, context_, thread_, depth_ + 1)
-                   : nullptr);
+    loops_.push_back(instr.loop ? std::make_unique<LoopRun>(instr, node, workspace_, context_,
+                                                            thread_, depth_ + 1)
+                                : nullptr);
   }
   first_.push_back(0);
   for (const auto& list : cells) {
@@ -271,7 +290,8 @@ void Frame::touch() {
 }
 
 void Frame::run() {
-  if (context_.measuring || context_.poison || context_.trace != nullptr) {
+  if (context_.measuring || context_.poison || context_.trace != nullptr ||
+      context_.watch != nullptr) {
     run_watched();
   } else {
     std::byte** cells = cells_.data();
@@ -294,6 +314,8 @@ void Frame::run_watched() {
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     if (context_.trace != nullptr) {
       run_traced(i);
+    } else if (context_.watch != nullptr) {
+      run_for_watch(i);
     } else {
       run_step(i, cells_.data());
     }
@@ -312,9 +334,30 @@ void Frame::run_traced(std::size_t i) {
   context_.trace->add(thread_, span);
 }
 
+void Frame::run_for_watch(std::size_t i) {
+  const Step& step = steps_[i];
+  if (step.kernel == nullptr) return run_step(i, cells_.data());
+  const Graph& g = *body_->graph;
+  const Node& node = g.nodes[static_cast<std::size_t>(body_->instrs[i].node)];
+  // Nothing may leave a parallel region: without memory the watch sees less.
+  const auto look = [](auto&& what) {
+    try {
+      what();
+    } catch (const std::bad_alloc&) {
+      return;
+    }
+  };
+  NonFiniteWatch::Watched watched;
+  look([&] { watched = context_.watch->before(g, node, cells_.data() + step.in); });
+  run_step(i, cells_.data());
+  look([&] { context_.watch->after(thread_, g, node, watched, cells_.data() + step.out); });
+}
+
 void Frame::finish() {
-  const auto copy = [](std::byte* to, const std::byte* from, std::int64_t bytes) {
-    if (to && to != from) std::memcpy(to, from, static_cast<std::size_t>(bytes));
+  const auto copy = [&](std::byte* to, const std::byte* from, std::int64_t bytes) {
+    if (!to || to == from) return;
+    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+    if (context_.watch != nullptr) context_.watch->copied(from, to, bytes);
   };
   for (const Body::Staged& s : body_->staged) {
     copy(workspace_ + s.offset, cell(body_->graph->inputs[static_cast<std::size_t>(s.input)]),

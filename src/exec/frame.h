@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "exec/trace.h"
+#include "exec/watch.h"
 #include "plan/body.h"
 
 namespace mixflow {
@@ -21,7 +22,8 @@ struct FrameContext {
   bool measuring = false;
   const std::byte* arena = nullptr;
   std::int64_t arena_bytes = 0;
-  Trace* trace = nullptr;  // where every instruction leaves a span, or null
+  Trace* trace = nullptr;           // where every instruction leaves a span, or null
+  NonFiniteWatch* watch = nullptr;  // looks at what every kernel writes, or null
 };
 
 class Frame {
@@ -60,6 +62,7 @@ class Frame {
   void run_step(std::size_t i, std::byte** cells);
   void run_watched();
   void run_traced(std::size_t i);
+  void run_for_watch(std::size_t i);
   void finish();
   void poison(const Instr& instr);
   void measure(std::size_t i);

@@ -10,6 +10,7 @@
 #include "data/source.h"
 #include "meta/experiment.h"
 #include "train/baseline.h"
+#include "train/diagnosis.h"
 #include "train/finite_difference.h"
 #include "train/memory_check.h"
 #include "train/progress.h"
@@ -76,14 +77,16 @@ GradReport meta_gradient(const Config& config, const GradOptions& options) {
   report.static_bytes = run.program().static_bytes;
   report.dynamic_bytes = run.program().dynamic_bytes;
   report.arena_peak_bytes = run.executor().arena_peak_bytes();
-  const bool finite = std::isfinite(report.outer_loss) &&
-                      std::ranges::all_of(report.tensors, [](const GradReport::Tensor& t) {
-                        return std::isfinite(t.norm);
-                      });
-  if (!finite) {
-    throw RunError("the meta-gradient is not finite (outer loss " +
-                   std::to_string(report.outer_loss) +
-                   "); nothing was written. Lower inner.optimizer.lr");
+  // Inputs are the caller's: what is asked of the file is asked of all results.
+  for (std::size_t k = run.stage().inputs.size(); k < out.tensors.size(); ++k) {
+    const NamedTensor& tensor = out.tensors[k];
+    const Type& type = run.stage().outputs[k - run.stage().inputs.size()].type;
+    const std::optional<NonFinite> found = find_non_finite(type, tensor.data);
+    if (!found) continue;
+    const std::string why = by_differences ? "" : diagnose(experiment, run);
+    throw RunError("the meta-gradient is not finite (" + tensor.name + found->place + " is " +
+                   found->text + "); nothing was written. " +
+                   (why.empty() ? "Lower inner.optimizer.lr" : why));
   }
   if (!options.out.empty()) write_safetensors(options.out, out);
   return report;

@@ -15,7 +15,7 @@ MetaStep::MetaStep(const Experiment& experiment, const TaskSource& source, Progr
   }
 }
 
-void MetaStep::run(std::int64_t t, Trace* trace) {
+void MetaStep::prepare(std::int64_t t) {
   const Config& config = experiment_.config;
   const MetaConfig& meta = config.meta;
   train_.set_scalar("meta_lr", scheduled_lr(meta.schedule, meta.optimizer.lr, t, meta.steps));
@@ -29,6 +29,10 @@ void MetaStep::run(std::int64_t t, Trace* trace) {
       from_doubles(port.type, gradient[i], train_.input(meta_grad_name(port.name)).data());
     }
   }
+}
+
+void MetaStep::run(std::int64_t t, Trace* trace) {
+  prepare(t);
   train_.run(trace);
 }
 

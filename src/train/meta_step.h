@@ -25,6 +25,8 @@ class MetaStep {
 
   // Meta-step t, from 1. The results are in stage() until the next. `trace`: see Executor::run.
   void run(std::int64_t t, Trace* trace = nullptr);
+  // What run does before the graph: its inputs, with which the graph can be run some other way.
+  void prepare(std::int64_t t);
 
   StageRun& stage() { return train_; }
   const StageRun& stage() const { return train_; }

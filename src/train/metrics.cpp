@@ -55,6 +55,37 @@ std::string to_json(const EvalResult& result) {
   return json.dump();
 }
 
+std::string to_line(const EvalResult& result) {
+  constexpr std::size_t kColumns = 80;
+  std::string text =
+      "step " + std::to_string(result.step) + "  " + std::string(name_of(result.split)) + ": loss ";
+  if (result.points.empty()) return text;
+  const EvalPoint& first = result.points.front();
+  const EvalPoint& last = result.points.back();
+  const bool several = result.points.size() > 1;
+  if (several) text += formatted("%.4g -> ", first.loss);
+  text += formatted("%.4g", last.loss);
+  std::string accuracy;
+  if (result.has_accuracy) {
+    accuracy =
+        several ? formatted(", accuracy %.1f -> %.1f %%", 100 * first.accuracy, 100 * last.accuracy)
+                : formatted(", accuracy %.1f %%", 100 * last.accuracy);
+  }
+  const std::string spread = formatted(" ± %.2g", last.loss_ci95);
+  const std::string steps =
+      several ? formatted(" (inner steps %lld -> %lld)", static_cast<long long>(first.inner_steps),
+                          static_cast<long long>(last.inner_steps))
+              : formatted(" (inner steps %lld)", static_cast<long long>(last.inner_steps));
+  const auto fits = [&](const std::string& more) {
+    return text.size() + accuracy.size() + more.size() <= kColumns;
+  };
+  if (last.loss_ci95 > 0 && fits(spread)) text += spread;
+  text += accuracy;
+  accuracy.clear();
+  if (fits(steps)) text += steps;
+  return text;
+}
+
 std::string to_text(const EvalResult& result) {
   std::string text = "meta-step " + std::to_string(result.step) + ": " +
                      std::string(name_of(result.split)) + " (" + std::to_string(result.tasks) +

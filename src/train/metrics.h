@@ -49,7 +49,8 @@ std::string to_json(const EvalResult& result);
 // Back again; what was not finite is NaN. UserError for other JSON.
 EvalResult parse_eval(const std::string& json);
 
-// For people, one line.
+// For people, one line: all of it for the log, and what matters in 80 columns for the terminal.
+std::string to_line(const EvalResult& result);
 std::string to_text(const EvalResult& result);
 
 // Resident memory of this process now, and its highest so far.

@@ -38,11 +38,21 @@ void Progress::show(std::int64_t step, double meta_loss, double elapsed) {
   const double rate = elapsed > 0 ? static_cast<double>(step - first_) / elapsed : 0;
   const std::string eta =
       rate > 0 ? format_seconds(static_cast<double>(total_ - step) / rate) : "?";
-  std::fprintf(stderr, "%sstep %lld/%lld  meta-loss %.5g  %.1f steps/s  ETA %s%s",
+  const std::string speed =
+      rate >= 1 || rate <= 0 ? formatted("%.1f steps/s", rate) : format_seconds(1 / rate) + "/step";
+  std::fprintf(stderr, "%sstep %lld/%lld  meta-loss %.5g  %s  ETA %s%s",
                terminal_ ? "\r\033[K" : "", static_cast<long long>(step),
-               static_cast<long long>(total_), meta_loss, rate, eta.c_str(), terminal_ ? "" : "\n");
+               static_cast<long long>(total_), meta_loss, speed.c_str(), eta.c_str(),
+               terminal_ ? "" : "\n");
   std::fflush(stderr);
   open_ = terminal_;
+}
+
+void Progress::note(const std::string& line) {
+  if (!enabled_) return;
+  clear();
+  std::fprintf(stderr, "%s\n", line.c_str());
+  std::fflush(stderr);
 }
 
 void Progress::clear() {

@@ -19,6 +19,8 @@ class Progress {
   // Cheap: shows something at most ten times a second (terminal), or at doubling intervals up to a
   // minute (elsewhere).
   void update(std::int64_t step, double meta_loss);
+  // A line of its own that stays.
+  void note(const std::string& line);
   // Ends the line so that other output can follow.
   void clear();
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "util/failure.h"
+#include "util/own_file.h"
 
 namespace mixflow {
 namespace {
@@ -24,13 +25,19 @@ std::string holder(int fd) {
 
 RunLock::RunLock(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "lock";
-  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd_ < 0) throw UserError(path.string() + ": cannot be written: " + std::strerror(errno));
-  if (flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    const std::string by = holder(fd_);
+  fd_ = open_own_file(path, O_RDWR | O_CREAT);
+  if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    const std::string by = error == EWOULDBLOCK ? holder(fd_) : "";
     close(fd_);
+    if (error != EWOULDBLOCK) {
+      throw UserError(path.string() + ": the file system refuses to lock it (" +
+                      std::strerror(error) +
+                      "), so that two processes could write to one run: choose an --out on a file "
+                      "system with locks");
+    }
     throw InUseError(directory.string() + std::string(kRunInUse) + by +
-                    "; wait for it or choose another --out");
+                     "; wait for it or choose another --out");
   }
   const std::string process = std::to_string(getpid());
   // For the message alone: a full disk does no harm to the lock.

@@ -13,8 +13,8 @@ inline constexpr std::string_view kRunInUse = ": is in use";
 class RunLock {
  public:
   // Takes the lock, creating its file; while it is held the file tells the process's number. Throws
-  // UserError: another process has the lock, or the file may not be written. On file systems
-  // without locks nothing is held.
+  // UserError: another process has the lock, the file may not be written or is a symbolic link, or
+  // the file system has no locks.
   explicit RunLock(const std::filesystem::path& directory);
   ~RunLock();
   RunLock(const RunLock&) = delete;

@@ -1,26 +1,28 @@
 #include "train/run_log.h"
 
-#include <spdlog/logger.h>
-#include <spdlog/sinks/basic_file_sink.h>
+#include <fcntl.h>
+#include <unistd.h>
 
-#include "util/error.h"
-#include "util/log_format.h"
+#include <ctime>
+
+#include "util/own_file.h"
+#include "util/text.h"
 
 namespace mixflow {
 
-RunLog::RunLog(const std::filesystem::path& path) {
-  try {
-    logger_ = std::make_shared<spdlog::logger>(
-        "run", std::make_shared<spdlog::sinks::basic_file_sink_st>(path.string()));
-  } catch (const spdlog::spdlog_ex& error) {
-    throw RunError(path.string() + ": cannot be opened for writing: " + error.what());
-  }
-  logger_->set_formatter(log_format("%Y-%m-%d %H:%M:%S %l: %v"));
-  logger_->flush_on(spdlog::level::info);
-}
+RunLog::RunLog(const std::filesystem::path& path)
+    : fd_(open_own_file(path, O_WRONLY | O_CREAT | O_APPEND)) {}
 
-void RunLog::info(const std::string& line) { logger_->info(line); }
-void RunLog::warn(const std::string& line) { logger_->warn(line); }
-void RunLog::error(const std::string& line) { logger_->error(line); }
+RunLog::~RunLog() { close(fd_); }
+
+void RunLog::write(const char* level, const std::string& line) {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  char when[32] = "";
+  if (localtime_r(&now, &parts) != nullptr)
+    std::strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &parts);
+  const std::string text = std::string(when) + " " + level + ": " + visible_line(line) + "\n";
+  if (::write(fd_, text.data(), text.size()) < 0) return;
+}
 
 }  // namespace mixflow

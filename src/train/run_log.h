@@ -3,27 +3,28 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
 #include <string>
-
-namespace spdlog {
-class logger;
-}
 
 namespace mixflow {
 
 class RunLog {
  public:
-  // Throws RunError if the file cannot be opened.
+  // Throws UserError or RunError if the file cannot be opened, or is a symbolic link.
   explicit RunLog(const std::filesystem::path& path);
+  ~RunLog();
+  RunLog(const RunLog&) = delete;
+  RunLog& operator=(const RunLog&) = delete;
 
-  // One line with the time, on disk (not synced) when this returns.
-  void info(const std::string& line);
-  void warn(const std::string& line);
-  void error(const std::string& line);
+  // One line with the time, on disk (not synced) when this returns. A line that cannot be written
+  // is lost: what else the run writes meets the same disk, and reports it.
+  void info(const std::string& line) { write("info", line); }
+  void warn(const std::string& line) { write("warning", line); }
+  void error(const std::string& line) { write("error", line); }
 
  private:
-  std::shared_ptr<spdlog::logger> logger_;
+  void write(const char* level, const std::string& line);
+
+  int fd_;
 };
 
 }  // namespace mixflow

@@ -1,11 +1,13 @@
 #include "train/stage_run.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "kernels/team.h"
 #include "train/inner_state.h"
 #include "util/error.h"
+#include "util/finite.h"
 #include "util/rng.h"
 
 namespace mixflow {
@@ -148,6 +150,30 @@ void draw_initial_values(const Experiment& experiment, StageRun& run) {
     }
   }
   reset_inner_state(run);
+}
+
+std::string place_in(const Shape& shape, std::int64_t element) {
+  std::string text;
+  for (std::size_t axis = shape.size(); axis-- > 0;) {
+    text = std::to_string(element % shape[axis]) + (text.empty() ? "" : ", ") + text;
+    element /= shape[axis];
+  }
+  return text.empty() ? text : "[" + text + "]";
+}
+
+std::optional<NonFinite> find_non_finite(const Type& type, std::span<const std::byte> data) {
+  const auto count = static_cast<std::size_t>(type.elements());
+  const auto look = [&]<class T>(T) -> std::optional<NonFinite> {
+    const auto* values = reinterpret_cast<const T*>(data.data());
+    const std::optional<std::size_t> at = first_non_finite(std::span(values, count));
+    if (!at) return std::nullopt;
+    const T value = values[*at];
+    return NonFinite{place_in(type.shape, static_cast<std::int64_t>(*at)),
+                     std::isnan(value) ? "nan" : (value > 0 ? "inf" : "-inf")};
+  };
+  if (type.dtype == DType::f32) return look(float{});
+  if (type.dtype == DType::f64) return look(double{});
+  return std::nullopt;
 }
 
 std::vector<double> to_doubles(const Type& type, const std::byte* data) {

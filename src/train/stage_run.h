@@ -1,6 +1,7 @@
 // One compiled stage of an experiment, its tensors reached by name.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +67,16 @@ class StageRun {
 // on the seed and on the tensor's place in the experiment alone, and are the same numbers in f32
 // and f64.
 void draw_initial_values(const Experiment& experiment, StageRun& run);
+
+// The first element of a float tensor that is not finite.
+struct NonFinite {
+  std::string place;  // [2, 3]; "" of a scalar
+  std::string text;   // inf, -inf or nan
+};
+std::optional<NonFinite> find_non_finite(const Type& type, std::span<const std::byte> data);
+
+// [2, 3] for an element of a tensor; "" for a scalar.
+std::string place_in(const Shape& shape, std::int64_t element);
 
 // One tensor as doubles, and back.
 std::vector<double> to_doubles(const Type& type, const std::byte* data);

@@ -18,8 +18,10 @@
 #include "train/baseline.h"
 #include "train/best.h"
 #include "train/checkpoint.h"
+#include "train/diagnosis.h"
 #include "train/doubts.h"
 #include "train/evaluator.h"
+#include "train/identity.h"
 #include "train/idle_plan.h"
 #include "train/inner_state.h"
 #include "train/loss_window.h"
@@ -43,6 +45,11 @@ namespace mixflow {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// Records are handed to the system when the next meta-step would leave them behind for longer.
+constexpr double kLiveSeconds = 1;
+// A checkpoint comes after so long, too, however long the meta-steps are.
+constexpr double kCheckpointSeconds = 300;
 
 double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -85,11 +92,11 @@ class Trainer {
   Trainer(const Config& config, const TrainOptions& options)
       : start_(Clock::now()),
         options_(options),
+        run_dir_(options.out, config, options.begin),
         threads_(start_threads(config.threads)),
         source_(make_source(config)),
         experiment_(build_experiment(config, *source_, compute_type(config), parts_of(config))),
         plan_(plan_options(config, threads_)),
-        run_dir_(options.out, config, options.resume),
         eval_program_(compile_stage(experiment_.eval, plan_)),
         state_program_(config.inner.carries_state() ? compile_stage(experiment_.state_eval, plan_)
                                                     : nullptr),
@@ -102,6 +109,7 @@ class Trainer {
     restore();
     run_dir_.create(config);
     log_.emplace(run_dir_.file("log.txt"));
+    for (const std::string& line : told_) log_->warn(line);
   }
 
   // Logs how it went, and what stopped it.
@@ -122,6 +130,7 @@ class Trainer {
             std::move(program),
             {.arena = std::make_shared<Arena>(bytes, Arena::Kind::working)}};
   }
+  std::optional<CheckpointState> reset_state();
   void restore();
   void log_start();
   void open_files();
@@ -129,15 +138,23 @@ class Trainer {
   void loop();
   void summarize();
   void write_trace(std::int64_t t, const Trace& trace);
-  void check_finite(std::int64_t t) const;
+  void check_step(std::int64_t t);
+  void check_state(std::int64_t t);
+  void check(const EvalResult& result) const;
+  [[noreturn]] void fail(std::int64_t t, const std::string& what);
+  std::string explain(std::int64_t t);
+  std::string last_checkpoint() const;
   void warn(const std::string& line);
   void log(std::int64_t t);
   void evaluate(std::int64_t t, Split split);
   void evaluate_ends(std::int64_t t);
+  bool checkpoint_due(std::int64_t t) const;
+  void flush();
   void note(const EvalResult& result);
   void summarize_doubts();
   std::int64_t reverse_bytes(const Config& other);
   double mfu(double gflops);
+  void save(const std::filesystem::path& directory, std::size_t keep);
   void summarize_evals();
   void checkpoint(std::int64_t t);
   void mark(std::int64_t t);
@@ -146,11 +163,11 @@ class Trainer {
 
   const Clock::time_point start_;
   const TrainOptions options_;
+  RunDir run_dir_;
   const int threads_;
   const std::unique_ptr<TaskSource> source_;
   const Experiment experiment_;
   const PlanOptions plan_;
-  RunDir run_dir_;
   const ProgramPtr eval_program_;
   const ProgramPtr state_program_;  // null unless the inner state is carried
   MetaStep step_;
@@ -158,6 +175,7 @@ class Trainer {
   Evaluator evaluator_;
 
   CheckpointState state_;
+  std::vector<std::string> told_;  // about a run that goes on elsewhere
   std::optional<RunLog> log_;
   std::optional<AppendFile> metrics_, evals_, events_;
   std::optional<Progress> progress_;
@@ -167,19 +185,29 @@ class Trainer {
   NormGrowth norms_;
   DomainWatch domains_;
   std::array<std::int64_t, 3> evaluated_{-1, -1, -1};  // last meta-step, by Split
-  double steps_s_ = 0;                                 // in meta-steps, by this process
-  double evals_s_ = 0;                                 // in evaluations
-  double logged_steps_s_ = 0;                          // at the last line of metrics
+  Clock::time_point flushed_, saved_;  // when the files, and a checkpoint, last were
+  double steps_s_ = 0;                 // in meta-steps, by this process
+  double evals_s_ = 0;                 // in evaluations
+  double logged_steps_s_ = 0;          // at the last line of metrics
   std::int64_t begin_ = 0, logged_step_ = 0;
   double peak_gflops_ = 0;
   bool told_mfu_ = false;
   TrainSummary summary_;
 };
 
-void Trainer::restore() {
+// The state of the newest checkpoint, which is returned, or of a run's beginning.
+std::optional<CheckpointState> Trainer::reset_state() {
+  for (const Port& port : train_.stage().inputs) {
+    if (port.role == Role::meta_state) std::ranges::fill(train_.input(port.name), std::byte{0});
+  }
   draw_initial_values(experiment_, train_);
-  if (!options_.resume) return;
-  const std::optional<CheckpointState> saved = load_checkpoint(run_dir_.checkpoints(), train_);
+  return load_checkpoint(run_dir_.checkpoints(), train_);
+}
+
+void Trainer::restore() {
+  state_.identity = identity_of(config(), source_->facts());
+  if (options_.begin != Begin::resume) return draw_initial_values(experiment_, train_);
+  const std::optional<CheckpointState> saved = reset_state();
   if (!saved) return;
   if (saved->threads != threads_) {
     throw UserError(options_.out.string() + ": the run used " + std::to_string(saved->threads) +
@@ -187,7 +215,16 @@ void Trainer::restore() {
                     "; sums would differ in their last bits: pass --threads " +
                     std::to_string(saved->threads));
   }
+  const std::string checkpoint = newest_checkpoint(run_dir_.checkpoints())->string();
+  const std::vector<std::string> other = differences(saved->identity, state_.identity, checkpoint);
+  if (!other.empty()) {
+    told_.push_back("the run goes on with " + join(other, ", ") +
+                    ": its last bits may differ from those of a run without a break");
+    spdlog::warn("{}: {}", options_.out.string(), told_.back());
+  }
+  const Identity now = state_.identity;
   state_ = *saved;
+  state_.identity = now;
   wall_before_ = state_.wall_s;
   losses_.restore(state_.first_loss, state_.step, state_.recent_losses);
 }
@@ -247,10 +284,11 @@ TrainSummary Trainer::run() {
 }
 
 void Trainer::open_files() {
-  metrics_.emplace(run_dir_.file("metrics.jsonl"), state_.metrics_bytes);
-  evals_.emplace(run_dir_.file("eval.jsonl"), state_.eval_bytes);
-  events_.emplace(run_dir_.file(kEventsFile), state_.events_bytes);
-  if (state_.events_bytes == 0) events_->append(version_event(unix_seconds()));
+  metrics_.emplace(run_dir_.file("metrics.jsonl"), state_.metrics);
+  evals_.emplace(run_dir_.file("eval.jsonl"), state_.evals);
+  events_.emplace(run_dir_.file(kEventsFile), state_.events);
+  if (state_.events.bytes == 0) events_->append(version_event(unix_seconds()));
+  run_dir_.sync();
 }
 
 // What a resumed run knows of its past: the lines up to its checkpoint.
@@ -265,11 +303,12 @@ void Trainer::loop() {
   const std::int64_t steps = config().meta.steps;
   open_files();
   replay();
-  if (state_.eval_bytes == 0) {
+  if (state_.evals.bytes == 0) {
     progress_.emplace(steps, begin_, options_.progress);
     evaluate_ends(0);
   }
   progress_.emplace(steps, begin_, options_.progress);  // rates count from here
+  flushed_ = saved_ = Clock::now();
   std::optional<Unmoved> start;
   if (begin_ == 0) start.emplace(experiment_.eta, train_);
   std::int64_t t = begin_;
@@ -281,22 +320,37 @@ void Trainer::loop() {
     if (!options_.trace.empty() && t == std::min(begin_ + 2, steps)) trace.emplace(threads_);
     step_.run(t, trace ? &*trace : nullptr);
     if (options_.steps_done != nullptr) *options_.steps_done = t;
-    steps_s_ += since(step_start);
+    const double step_s = since(step_start);
+    steps_s_ += step_s;
     if (t == begin_ + 1) summary_.first_step_s = since(start_);
     if (trace) write_trace(t, *trace);
-    check_finite(t);
+    check_step(t);
     losses_.add(train_.result("outer_loss"));
     if (start && t == std::min(kFirstSteps, steps)) warn(start->text(train_, t));
     if (t % log_every() == 0 || t == steps) log(t);
     const std::int64_t every = config().meta.eval.every;
     if (every > 0 && t % every == 0 && t < steps) evaluate(t, source_->watched_split());
-    if (t % config().meta.checkpoint_every == 0 && t < steps) checkpoint(t);
+    if (checkpoint_due(t) && t < steps) checkpoint(t);
     progress_->update(t, losses_.last());
+    if (since(flushed_) + step_s > kLiveSeconds) flush();
   }
-  progress_->clear();
   summary_.steps = t;
   summary_.interrupted = t < steps;
+  check_state(t);
   if (!summary_.interrupted) evaluate_ends(t);
+  progress_->clear();
+}
+
+bool Trainer::checkpoint_due(std::int64_t t) const {
+  return t % config().meta.checkpoint_every == 0 || since(saved_) > kCheckpointSeconds;
+}
+
+// What was appended is there for readers, also after a kill; not synced.
+void Trainer::flush() {
+  metrics_->flush();
+  evals_->flush();
+  events_->flush();
+  flushed_ = Clock::now();
 }
 
 // From the file: the first evaluations of a resumed run are another process's.
@@ -387,17 +441,87 @@ void Trainer::write_trace(std::int64_t t, const Trace& trace) {
   log_->info("trace of meta-step " + std::to_string(t) + " in " + options_.trace.string());
 }
 
-void Trainer::check_finite(std::int64_t t) const {
+void Trainer::check_step(std::int64_t t) {
   const double loss = train_.result("outer_loss"), norm = train_.result("meta_grad_norm");
   if (std::isfinite(loss) && std::isfinite(norm)) return;
   // The sign of a NaN means nothing.
-  const auto text = [](double x) { return std::isnan(x) ? "nan" : std::to_string(x); };
-  throw NonFiniteError("meta-step " + std::to_string(t) + ": the " +
-                       (std::isfinite(loss) ? "meta-gradient" : "outer loss") +
-                       " is not finite (outer loss " + text(loss) + ", meta-gradient norm " +
-                       text(norm) +
-                       "). Checkpoints up to then are whole. Lower inner.optimizer.lr or "
-                       "meta.optimizer.lr, or set meta.clip_norm");
+  const auto text = [](double x) { return std::isnan(x) ? "nan" : number_text(x); };
+  fail(t, std::string("the ") + (std::isfinite(loss) ? "meta-gradient" : "outer loss") +
+              " is not finite (outer loss " + text(loss) + ", meta-gradient norm " + text(norm) +
+              ")");
+}
+
+// Of what the next meta-step and the run's results begin from.
+void Trainer::check_state(std::int64_t t) {
+  for (const Port& port : train_.stage().inputs) {
+    if (!outlives_meta_step(port.role)) continue;
+    const std::optional<NonFinite> found = find_non_finite(port.type, train_.input(port.name));
+    if (found) fail(t, port.name + found->place + " is not finite (" + found->text + ")");
+  }
+}
+
+// Nothing of an evaluation is written that another program would read as null.
+void Trainer::check(const EvalResult& result) const {
+  const auto fail_eval = [&](const std::string& after, const std::string& way_out) {
+    throw NonFiniteError("meta-step " + std::to_string(result.step) + ": the held-out loss (" +
+                         std::string(name_of(result.split)) + ", " + after + ") is not finite. " +
+                         way_out + ". " + last_checkpoint());
+  };
+  const EvalPoint* finite = nullptr;
+  for (const EvalPoint& point : result.points) {
+    if (!std::isfinite(point.loss)) {
+      const std::string steps = std::to_string(point.inner_steps);
+      std::string why = finite ? "After " + std::to_string(finite->inner_steps) + " it is " +
+                                     formatted("%.4g", finite->loss) + ": the inner steps diverge. "
+                               : "";
+      why += "Lower inner.optimizer.lr";
+      if (point.inner_steps > config().inner.steps)
+        why += ", or take " + steps + " out of meta.eval.steps: training takes " +
+               std::to_string(config().inner.steps);
+      if (!finite) why += ", or look at the magnitude of the data (data.normalize)";
+      fail_eval("after " + steps + " inner steps", why);
+    }
+    finite = &point;
+  }
+  if (result.state_loss && !std::isfinite(*result.state_loss)) {
+    fail_eval("of the carried inner state after " + std::to_string(result.state_inner_steps) +
+                  " inner steps",
+              "Lower inner.optimizer.lr, or set inner.reset_every");
+  }
+}
+
+void Trainer::fail(std::int64_t t, const std::string& what) {
+  const std::string why = explain(t);
+  throw NonFiniteError("meta-step " + std::to_string(t) + ": " + what + ". " +
+                       (why.empty() ? "" : why + ". ") + last_checkpoint());
+}
+
+// Meta-step t once more, watched, from the state before it. That is gone, since a step writes it
+// over, and comes from the last checkpoint and the meta-steps since. "" where that cannot be told.
+std::string Trainer::explain(std::int64_t t) {
+  try {
+    const std::optional<CheckpointState> saved = reset_state();
+    const std::int64_t from = saved ? saved->step : 0;
+    if (t - from > 1) {
+      log_->info("repeats meta-steps " + std::to_string(from + 1) + " to " + std::to_string(t) +
+                 " to find out where it began");
+    }
+    for (std::int64_t k = from + 1; k < t; ++k) {
+      if (SignalGuard::stop_requested()) return "";
+      step_.run(k);
+    }
+    step_.prepare(t);
+    return diagnose(experiment_, train_);
+  } catch (const std::exception& error) {  // what went wrong first is what is reported
+    log_->warn(std::string("where it began was not found: ") + error.what());
+    return "";
+  }
+}
+
+std::string Trainer::last_checkpoint() const {
+  const std::optional<std::filesystem::path> path = newest_checkpoint(run_dir_.checkpoints());
+  return path ? "The last whole checkpoint is " + path->string()
+              : "No checkpoint was written before";
 }
 
 // In the log, the summary and on the terminal; nothing for an empty line.
@@ -442,24 +566,27 @@ void Trainer::log(std::int64_t t) {
 
 void Trainer::evaluate(std::int64_t t, Split split) {
   if (evaluated_[static_cast<std::size_t>(split)] == t) return;
+  flush();  // it may take long
   const Clock::time_point start = Clock::now();
   const EvalResult result = evaluator_.run(split, t);
   const double seconds = since(start);
   evals_s_ += seconds;
+  check(result);
   evals_->append(to_json(result) + "\n");
   events_->append(to_event(result, unix_seconds()));
   log_->info(to_text(result) + " (in " + format_seconds(seconds) + ")");
+  progress_->note(to_line(result));
+  flush();
   note(result);
   // The state before the first meta-step is the seed's.
   if (t == 0 || config().meta.eval.every == 0 || !best_.best() || best_.evaluations_since() > 0 ||
       split != Split::validation) {
     return;
   }
-  std::error_code failed;
-  std::filesystem::create_directories(run_dir_.best(), failed);
-  if (failed) throw RunError(run_dir_.best().string() + ": cannot be created: " + failed.message());
+  run_dir_.create_best();
+  check_state(t);
   mark(t);
-  save_checkpoint(run_dir_.best(), state_, train_, 1);
+  save(run_dir_.best(), 1);
 }
 
 void Trainer::note(const EvalResult& result) {
@@ -475,8 +602,19 @@ void Trainer::evaluate_ends(std::int64_t t) {
 }
 
 void Trainer::checkpoint(std::int64_t t) {
+  check_state(t);
   mark(t);
-  save_checkpoint(run_dir_.checkpoints(), state_, train_);
+  save(run_dir_.checkpoints(), 2);
+  saved_ = Clock::now();
+}
+
+void Trainer::save(const std::filesystem::path& directory, std::size_t keep) {
+  try {
+    save_checkpoint(directory, state_, train_, keep);
+  } catch (const UserError& error) {  // wrong only since the run began
+    run_dir_.check_there();
+    throw IoError(error.what());
+  }
 }
 
 // What a checkpoint after meta-step t says beside its tensors.
@@ -486,9 +624,9 @@ void Trainer::mark(std::int64_t t) {
   state_.threads = threads_;
   state_.first_loss = losses_.first();
   state_.recent_losses = losses_.recent();
-  state_.metrics_bytes = metrics_->sync();
-  state_.eval_bytes = evals_->sync();
-  state_.events_bytes = events_->sync();
+  state_.metrics = metrics_->sync();
+  state_.evals = evals_->sync();
+  state_.events = events_->sync();
 }
 
 }  // namespace

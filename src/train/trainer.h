@@ -12,12 +12,13 @@
 #include "config/config.h"
 #include "data/facts.h"
 #include "train/metrics.h"
+#include "train/run_dir.h"
 
 namespace mixflow {
 
 struct TrainOptions {
   std::filesystem::path out;  // the run directory
-  bool resume = false;
+  Begin begin = Begin::fresh;
   bool progress = true;         // lines on stderr
   std::filesystem::path trace;  // where to write a trace of one meta-step (profile.h); empty: none
   std::int64_t* steps_done =

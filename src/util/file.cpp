@@ -9,7 +9,8 @@
 #include <cstring>
 #include <utility>
 
-#include "util/error.h"
+#include "util/failure.h"
+#include "util/own_file.h"
 
 namespace mixflow {
 
@@ -145,13 +146,30 @@ void write_atomically(const fs::path& path, std::span<const std::span<const std:
   if (!file.close()) fail_write(path, directory, errno);
   if (::rename(temporary.path.c_str(), path.c_str()) != 0) fail_write(path, directory, errno);
   temporary.renamed = true;
+  sync_directory(directory);
+}
 
-  // Some file systems cannot sync a directory (EINVAL); then the rename is as durable as they make
-  // it.
-  Descriptor parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (parent.get() >= 0 && ::fsync(parent.get()) != 0 && errno != EINVAL) {
-    fail_write(path, directory, errno);
+void sync_directory(const fs::path& directory) {
+  // Some file systems cannot sync a directory (EINVAL); then names are as durable as they make
+  // them.
+  Descriptor file(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (file.get() >= 0 && ::fsync(file.get()) != 0 && errno != EINVAL) {
+    throw IoError(directory.string() + ": cannot be written: " + reason(errno));
   }
+}
+
+int open_own_file(const fs::path& path, int flags) {
+  // Without O_NONBLOCK a FIFO would wait for its reader.
+  const int fd = ::open(path.c_str(), flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+  if (fd < 0 && errno == ELOOP) {
+    throw UserError(path.string() +
+                    ": is a symbolic link, which is not followed when it is written: remove it");
+  }
+  if (fd < 0) fail_write(path, directory_of(path), errno);
+  struct stat status {};
+  if (::fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) return fd;
+  ::close(fd);
+  throw UserError(path.string() + ": expected a regular file to write to: remove what is there");
 }
 
 void check_writable(const fs::path& path) {

@@ -225,8 +225,8 @@ TEST_CASE("a point that fails is recorded, the others go on, and it can be tried
   const Outcome outcome = sweep.run();
   CHECK(outcome.code == 1);
   CHECK(outcome.out.starts_with("s: ended: 1 of 3 points done, 1 failed, 1 skipped, 0 left\n"));
-  CHECK(outcome.out.find(": non_finite: meta-step 1: the outer loss is not finite") !=
-        std::string::npos);
+  CHECK(outcome.out.find(": non_finite: meta-step 0: the held-out loss (test, after 1 inner steps) "
+                         "is not finite") != std::string::npos);
   CHECK(outcome.out.find(": skipped: its process is planned to use ") != std::string::npos);
   const auto failures = [&] {
     return std::ranges::count_if(sweep.ledger(),

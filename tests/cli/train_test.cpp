@@ -235,7 +235,8 @@ TEST_CASE(
   const Outcome again = mixflow::mixflow(train, directory.path);
   CHECK(again.code == 2);
   CHECK(again.err ==
-        "mixflow: run: holds a run already: continue it with --resume, or choose another --out\n");
+        "mixflow: run: holds a run already: continue it with --resume, replace it with "
+        "--overwrite, or choose another --out (run-2 is free)\n");
   const Outcome other =
       mixflow::mixflow(train + set({"meta.optimizer.lr=0.5"}) + Args{"--resume"}, directory.path);
   CHECK(other.code == 2);
@@ -442,17 +443,22 @@ TEST_CASE("a damaged, cut or foreign checkpoint is refused with the way out") {
   const auto changed = [&](auto change) {
     TensorFile copy = file;
     change(copy);
-    write_safetensors(path, copy);
+    std::vector<TensorView> views;
+    for (const NamedTensor& t : copy.tensors) views.push_back({t.name, t.type, t.shape, t.data});
+    write_sealed_safetensors(path, views, copy.metadata);
     return refused(read_text(path));
   };
   const auto has = [](const std::string& text, const std::string& part) {
     CHECK_MESSAGE(text.find(part) != std::string::npos, text << " lacks " << part);
   };
-  const std::string way_out = "; delete it to resume from the one before\n";
+  const std::string way_out = "; delete it to resume from the one before, of meta-step 8\n";
   has(refused(""), way_out);
   has(refused("not tensors"), way_out);
   has(refused(whole.substr(0, whole.size() / 2)), way_out);
   has(refused(whole + "more"), way_out);
+  std::string flipped = whole;
+  flipped[whole.size() - 5] = static_cast<char>(flipped[whole.size() - 5] ^ 4);
+  has(refused(flipped), "its checksum does not fit its content" + way_out);
   has(changed([](TensorFile& f) { f.metadata.clear(); }), "expected a checkpoint");
   has(changed([](TensorFile& f) { f.metadata["format"] = "other-1"; }),
       "found the format \"other-1\"");
@@ -461,8 +467,9 @@ TEST_CASE("a damaged, cut or foreign checkpoint is refused with the way out") {
       "\"metrics_bytes\" is \"-1\"");
   has(changed([](TensorFile& f) { f.metadata.erase("wall_s"); }), "it has no \"wall_s\"");
   has(changed([](TensorFile& f) { f.metadata["format"] = "mixflow-checkpoint-1"; }),
-      "expected a checkpoint of the format mixflow-checkpoint-2, found the format "
-      "\"mixflow-checkpoint-1\"");
+      "expected a checkpoint of the format mixflow-checkpoint-3, found the format "
+      "\"mixflow-checkpoint-1\": another version of mixflow began this run: continue it with that "
+      "one, or start anew with another --out\n");
   has(changed([](TensorFile& f) { f.metadata.erase("events_bytes"); }),
       "it has no \"events_bytes\"");
   has(changed([](TensorFile& f) {
@@ -512,16 +519,19 @@ TEST_CASE(
   CHECK(resumed.err == outcome.err);
 }
 
-TEST_CASE("held-out losses that are not finite are null, and the run can be resumed") {
+TEST_CASE("held-out losses that are not finite end the run before they are written") {
   const TemporaryDirectory directory;
-  const Args train = Args{"train", "--out", "run"} +
-                     tiny(set({"inner.optimizer.lr=3", "meta.eval.steps=[0, 1, 200]"}));
-  const Outcome outcome = mixflow::mixflow(train, directory.path);
-  CHECK_MESSAGE(outcome.code == 0, outcome.err);
-  const auto points = json_lines(directory / "run/eval.jsonl").front().at("points");
-  CHECK(points[2].at("loss").is_null());
-  CHECK(points[2].at("loss_ci95").is_null());
-  CHECK_FALSE(std::isfinite(events_of(directory / "run")[1].scalars.at("test/loss_after_200")));
-  std::filesystem::remove(directory.path / "run" / checkpoint_name(12));
-  CHECK(mixflow::mixflow(train + Args{"--resume"}, directory.path).code == 0);
+  const Outcome outcome =
+      mixflow::mixflow(Args{"train", "--quiet", "--out", "run"} +
+                           tiny(set({"inner.optimizer.lr=3", "meta.eval.steps=[0, 1, 200]"})),
+                       directory.path);
+  CHECK(outcome.code == 1);
+  CHECK(
+      outcome.err.starts_with("mixflow: run failed: meta-step 0: the held-out loss (test, after "
+                              "200 inner steps) is not finite. After 1 it is "));
+  CHECK_MESSAGE(outcome.err.ends_with(
+                    ": the inner steps diverge. Lower inner.optimizer.lr, or take 200 out of "
+                    "meta.eval.steps: training takes 1. No checkpoint was written before\n"),
+                outcome.err);
+  CHECK(read_text(directory / "run/eval.jsonl").empty());
 }

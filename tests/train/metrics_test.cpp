@@ -164,3 +164,18 @@ TEST_CASE("resident memory is measured, and its peak is not below it") {
   CHECK(rss_bytes() > 1 << 20);
   CHECK(peak_rss_bytes() >= rss_bytes() / 2);
 }
+
+TEST_CASE("the line of an evaluation fits a terminal and says the ends of what was evaluated") {
+  EvalResult result{.step = 1234567, .split = Split::validation, .tasks = 100};
+  result.has_accuracy = true;
+  result.points = {{0, 2.302585, 0.01, 0.101, 0.01},
+                   {5, 0.534, 0.02, 0.88, 0.02},
+                   {100, 0.25, 0.0123, 0.912, 0.02}};
+  CHECK(to_line(result) ==
+        "step 1234567  validation: loss 2.303 -> 0.25 ± 0.012, accuracy 10.1 -> 91.2 %");
+  result.has_accuracy = false;
+  CHECK(to_line(result) ==
+        "step 1234567  validation: loss 2.303 -> 0.25 ± 0.012 (inner steps 0 -> 100)");
+  result.points = {{5, 0.5, 0, 0, 0}};
+  CHECK(to_line(result) == "step 1234567  validation: loss 0.5 (inner steps 5)");
+}

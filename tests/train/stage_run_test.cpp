@@ -143,9 +143,10 @@ TEST_CASE("a checkpoint holds eta, the optimiser's state and the counters, and o
   draw_initial_values(built.experiment, run);
   CheckpointState state{.wall_s = 0.1 + 0.2,
                         .threads = 2,
-                        .metrics_bytes = 1234,
-                        .eval_bytes = 56,
-                        .events_bytes = 789,
+                        .identity = {.settings = "s", .data = {{"d.csv", 5, "h"}}, .mixflow = "m"},
+                        .metrics = {1234, "a"},
+                        .evals = {56, "b"},
+                        .events = {789, "c"},
                         .first_loss = 1.0 / 3,
                         .recent_losses = {3, 2, 1}};
   for (std::int64_t t = 1; t <= 3; ++t) {
@@ -162,9 +163,13 @@ TEST_CASE("a checkpoint holds eta, the optimiser's state and the counters, and o
   CHECK(loaded->step == 3);
   CHECK(loaded->wall_s == state.wall_s);
   CHECK(loaded->threads == 2);
-  CHECK(loaded->metrics_bytes == 1234);
-  CHECK(loaded->eval_bytes == 56);
-  CHECK(loaded->events_bytes == 789);
+  for (const auto& [was, is] :
+       {std::pair(state.metrics, loaded->metrics), std::pair(state.evals, loaded->evals),
+        std::pair(state.events, loaded->events)}) {
+    CHECK(was.bytes == is.bytes);
+    CHECK(was.hash == is.hash);
+  }
+  CHECK(to_metadata(loaded->identity) == to_metadata(state.identity));
   CHECK(loaded->first_loss == state.first_loss);
   CHECK(loaded->recent_losses == state.recent_losses);
   for (StageRun* each : {&run, &other}) {
