@@ -12,8 +12,8 @@
 #include "config/chinchilla.h"
 #include "config/load.h"
 #include "config/names.h"
-#include "config/table_file.h"
 #include "config/preset.h"
+#include "config/table_file.h"
 #include "config/warnings.h"
 #include "util/error.h"
 #include "util/text.h"
@@ -167,7 +167,7 @@ void check_targets(const Config& config, const TabularData& data) {
          "missing; it is the column of x that holds the targets, by name or by number, -1 for the "
          "last; or name a file of targets with y");
   }
-  if (data.y.empty() && !table) {
+  if (data.y.empty() && !table && data.target_column.empty()) {
     fail(config, "data.y", "missing; it is the file of targets that belongs to x");
   }
   if (data.target_column.empty() || (data.y.empty() && table) || targets_table) return;
@@ -183,9 +183,9 @@ void check_held_out_files(const Config& config, const TabularData& data) {
     }
     if (!x.empty() && y.empty() != data.y.empty()) {
       fail(config, "data." + name + "_x",
-           data.y.empty() ? "x holds its targets itself, so does this; remove " + name + "_y"
-                          : "y has a file of its own; name the targets of these with " + name +
-                                "_y");
+           data.y.empty()
+               ? "x holds its targets itself, so does this; remove " + name + "_y"
+               : "y has a file of its own; name the targets of these with " + name + "_y");
     }
   };
   check("validation", data.validation_x, data.validation_y);

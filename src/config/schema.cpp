@@ -23,9 +23,8 @@ auto of(Field Source::*field) {
 // The same of how a table of text is written down.
 template <class Field>
 auto of(Field CsvForm::*field) {
-  return [field](DataConfig& data) -> Field& {
-    return std::get<TabularData>(data.source).csv.*field;
-  };
+  return
+      [field](DataConfig& data) -> Field& { return std::get<TabularData>(data.source).csv.*field; };
 }
 
 bool is_token_kind(std::string_view kind) {
@@ -84,9 +83,9 @@ void add_tables(Keys<DataConfig>& keys) {
   keys.choice("header", of(&CsvForm::header), {"auto", "true", "false"},
               "whether a table of text begins with the names of its columns")
       .when({"tabular"});
-  keys.choice("missing", of(&CsvForm::missing), {"error", "drop", "mean"},
-              "missing cells of a table of text (empty, NA, NaN, null, ?): an error, the row is left "
-              "out, or the mean of the training rows")
+  keys.choice(
+          "missing", of(&CsvForm::missing), {"error", "drop", "mean"},
+          "missing cells (empty, NA, NaN, null, ?): an error, drop the row, or the training mean")
       .when({"tabular"})
       .also({"na", "nan", "missing_values"});
 }
@@ -94,9 +93,10 @@ void add_tables(Keys<DataConfig>& keys) {
 // digits and mnist are tabular with files and a normalisation of their own.
 void add_tabular_files(Keys<DataConfig>& keys) {
   const auto x = of(&TabularData::x), y = of(&TabularData::y);
-  keys.text("x", x, Form::path,
-            "examples, one per row: .npy, .npz:member or a table of text (.csv, .tsv, .data, .gz of "
-            "these)")
+  keys.text(
+          "x", x, Form::path,
+          "examples, one per row: .npy, .npz:member or a table of text (.csv, .tsv, .data, .gz of "
+          "these)")
       .when({"tabular"})
       .must()
       .also({"inputs", "features", "file", "path"});
@@ -104,8 +104,7 @@ void add_tabular_files(Keys<DataConfig>& keys) {
       .when({"tabular"})
       .also({"targets"});
   keys.text("target_column", of(&TabularData::target_column), Form::column,
-            "column of the table in x, or in y, that holds the targets: its name, or its number from "
-            "0, -1 for the last")
+            "column of targets, in the table of x or of y: name, or number from 0, -1 for the last")
       .when({"tabular"})
       .also({"target_col", "label_column"});
   add_tables(keys);
@@ -123,8 +122,8 @@ void add_tabular_files(Keys<DataConfig>& keys) {
 
 void add_labels(Keys<DataConfig>& keys) {
   const std::string doc =
-      "classes of the labels: auto (those that occur become 0, 1, .. in order), exact (a label is "
-      "its class's number), or the list of labels in the order of their classes";
+      "auto: labels in their order are classes 0, 1, ..; exact: label = class; or the labels, "
+      "listed";
   keys.texts("labels", of(&TabularData::labels), Form::any, doc)
       .when({"tabular", "digits", "mnist"})
       .also({"label_map", "class_names", "classes"});

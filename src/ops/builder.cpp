@@ -32,7 +32,8 @@ class Hash {
   std::size_t value_ = 0;
 };
 
-// A name is no other value: nodes that read a value and one of its names are equal.
+// A name is no other value: who reads a value is served by a node that reads its name. Not the
+// other way round, or nobody would read the name, and it would be gone.
 Id unnamed(const Graph& graph, Id id) {
   const Node* node = graph.producer(id);
   while (node != nullptr && node->op == &op::k_named) {
@@ -94,7 +95,9 @@ const Ids& Builder::append(const OpDef& op, std::span<const Id> in, Attrs attrs,
   const auto [first, last] = known_.equal_range(hash);
   for (auto it = first; it != last; ++it) {
     const Node& node = graph_.nodes[index(it->second)];
-    const auto same = [&](Id a, Id b) { return unnamed(graph_, a) == unnamed(graph_, b); };
+    const auto same = [&](Id known, Id now) {
+      return known == now || unnamed(graph_, known) == now;
+    };
     if (node.op == &op && std::ranges::equal(node.in, in, same) && node.attrs == attrs)
       return node.out;
   }

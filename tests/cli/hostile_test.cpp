@@ -1,6 +1,7 @@
 // Inputs and circumstances that must not hang, crash or silently end a command.
 #include <sys/stat.h>
 
+#include "../data/bytes.h"
 #include "data/safetensors.h"
 #include "process.h"
 
@@ -35,6 +36,7 @@ TEST_CASE("pipes, devices, directories and endless files are refused wherever a 
     std::filesystem::resize_file(directory / name, std::uintmax_t{1} << 42);
   }
   write_atomically(directory / "c.yaml", sinusoid());
+  write_atomically(directory / "y.npy", npy("<i4", "(2,)", raw(std::vector<std::int32_t>{0, 1})));
   const auto tabular = [&](const std::string& x) {
     write_atomically(directory / "t.yaml",
                      "data: {kind: tabular, x: " + x +

@@ -191,7 +191,7 @@ grid: {seed: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], inner.steps: [1, 2, 3, 4, 5, 6, 7,
 set: {inner.steps: x}
 seeds: [1]
 )~",
-       R"~(2:20: inner.steps: expected an integer >= 1, got "x" (inner steps per task (T), in steps; default 1) (in the point seed=1))~"},
+       R"~(2:20: inner.steps: expected an integer >= 1, got "x" (inner steps per task (T), in steps; default 1))~"},
       {R"~(base: base.yaml
 grid: {inner.steps: [1, 2]}
 when: true

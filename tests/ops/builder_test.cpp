@@ -42,17 +42,22 @@ TEST_CASE("equal nodes are one node, also with commuted operands") {
   CHECK(b.named(x, "a") != b.named(x, "b"));
 }
 
-TEST_CASE("a name is no other value: readers of a value and of its names are one node") {
+TEST_CASE("a name is no other value: who reads a value is served by a node that reads its name") {
   Builder b;
   const Id x = b.input(kRow);
   const Id y = b.input(kRow);
   const Id named = b.named(b.exp(x), "e");
   CHECK(named != b.exp(x));
-  CHECK(b.sub(y, named) == b.sub(y, b.exp(x)));
-  const Id z = b.tanh(y);  // later than the value, before its second name
-  CHECK(b.add(z, b.named(b.exp(x), "f")) == b.add(z, b.exp(x)));
   CHECK(b.named(b.exp(x), "e") == named);
   CHECK(b.named(b.exp(x), "f") != named);
+  const Id by_name = b.sub(y, named);
+  CHECK(b.sub(y, b.exp(x)) == by_name);
+  const Id z = b.tanh(y);  // later than the value, before its third name
+  const Id sum = b.add(z, b.named(b.exp(x), "g"));
+  CHECK(b.add(z, b.exp(x)) == sum);
+  // The name stays where the value was read first.
+  const Id by_value = b.mul(y, b.exp(x));
+  CHECK(b.mul(y, named) != by_value);
 }
 
 TEST_CASE("binary operands are broadcast as in NumPy") {

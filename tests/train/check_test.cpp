@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "../util/testing.h"
 #include "configs.h"
 #include "graph/print.h"
 
@@ -26,8 +27,8 @@ TEST_CASE("central differences agree with the meta-gradient beside the kinks of 
   }
 }
 
-TEST_CASE("a derivative that is 0 because terms cancel is no false alarm") {
-  // Adam's first step does not depend on its decays: what is computed for them is rounding alone.
+TEST_CASE("a derivative that is 0 by construction is refused by name and not compared") {
+  // Adam's first step does not depend on its decays: what would be computed is rounding alone.
   for (const std::string parameters :
        {"[{kind: beta1}]", "[{kind: beta1}, {kind: beta2, granularity: per_tensor}]",
         "[{kind: beta2, transform: sigmoid}]"}) {
@@ -35,13 +36,8 @@ TEST_CASE("a derivative that is 0 because terms cancel is no false alarm") {
     Config config = small_config({"meta.parameters=" + parameters,
                                   "inner.optimizer={kind: adam, lr: 0.01}", "inner.steps=2"});
     config.inner.steps = 1;
-    const CheckReport report = check(config);
-    for (const CheckLine& line : report.lines) {
-      CAPTURE(line.what);
-      CAPTURE(line.worst);
-      CHECK(line.error <= line.tolerance);
-    }
-    CHECK(report.lines.size() >= 7);
+    CHECK(message_of<UserError>([&] { check(config); }).find("makes the first step of adam") !=
+          std::string::npos);
   }
 }
 
