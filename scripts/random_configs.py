@@ -238,7 +238,7 @@ class Draw:
             return self.at_most[path.rsplit(".")[-1]]()
         if "properties" in key:
             return self.section(path, key)
-        if "anyOf" in key:
+        while "anyOf" in key:
             key = rng.choice(key["anyOf"])
         if "enum" in key:
             return rng.choice(key["enum"])

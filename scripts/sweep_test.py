@@ -151,7 +151,7 @@ class Campaign:
 
     def failing(self):
         """A crash, too little memory, a NaN, a plan that does not fit; one point is well."""
-        table = self.directory / "rows.csv"  # 16 MB of text, of which reading makes far more
+        table = self.directory / "rows.csv"  # 16 MB of text: more than the limit, by its plan
         table.write_text("a,b,c,d\n" + "1,2,3,4\n5,6,7,8\n" * 1_000_000)
         table = {"kind": "tabular", "target": "regression", "x": str(table), "target_column": "d"}
         table |= {"batch": 8, "outer_batch": 8}
@@ -166,13 +166,13 @@ class Campaign:
         os.kill(record["child"], signal.SIGSEGV)
         summary = json.loads(self.end(process, 1))
         kinds = sorted(problem["kind"] for problem in summary["problems"])
-        if (summary["done"], kinds) != (1, ["crash", "memory", "non_finite", "skipped"]):
+        if (summary["done"], kinds) != (1, ["crash", "non_finite", "skipped", "skipped"]):
             sys.exit(f"failing points: {json.dumps(summary, indent=1)}")
         for problem in summary["problems"]:
             print(f"  {problem['kind']}: {problem['reason']}")
         self.run(out, "--jobs", "2", code=1, file=file)
         retried = json.loads(self.run(out, "--jobs", "2", "--retry-failed", "--json", code=1, file=file))
-        if retried["done"] != 2 or retried["failed"] != 2:
+        if retried["done"] != 2 or retried["failed"] != 1:
             sys.exit(f"retried points: {json.dumps(retried, indent=1)}")
         print("points that fail: recorded with their reasons, the others go on, exit code 1; --retry-failed runs them"
               " again", flush=True)

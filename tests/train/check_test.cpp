@@ -8,6 +8,7 @@
 #include "../util/testing.h"
 #include "configs.h"
 #include "graph/print.h"
+#include "util/error.h"
 
 using namespace mixflow;
 

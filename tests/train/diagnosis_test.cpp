@@ -46,7 +46,7 @@ TEST_CASE("inner steps that diverge are named by the step, the task's loop and t
     const std::string text =
         said(small_config({"inner.steps=6", "inner.optimizer.lr=1e9", "model.activation=relu",
                            "gradient.remat.inline=" + inlined}));
-    has(text, {"The first of them came in inner step ", " of 6", " gave ", "unroll/",
+    has(text, {"The first of them came in inner step ", " of 6", " gave ",
                "Likely cause: the inner loss went from ",
                "the inner steps diverge. Lower "
                "inner.optimizer.lr (1e+09)"});
@@ -64,8 +64,8 @@ TEST_CASE("a decay outside its range is the cause that is named, before any othe
   const TabularFiles files;
   const Config config =
       files.config({"inner.optimizer.kind=adam", "meta.parameters=[{kind: lr}, {kind: beta2}]"});
-  const std::string text = said(config, [](StageRun& run) { put(run, "eta.beta2", 0, 1.25F); });
-  has(text, {"Likely cause: beta2 left (0, 1): eta.beta2 is 1.25, ", "`transform: sigmoid`"});
+  const std::string text = said(config, [](StageRun& run) { put(run, "eta.beta2", 0, -0.25F); });
+  has(text, {"Likely cause: beta2 left (0, 1): eta.beta2 is -0.25, ", "`transform: sigmoid`"});
 }
 
 TEST_CASE("a root without eps_root is the cause where a gradient is zero") {
@@ -85,7 +85,7 @@ TEST_CASE("huge data, negative rates and weights that have grown are told by the
                 [&](StageRun& run) { put(run, "eta.lr", 0, value); });
   };
   has(lr(-1e20F), {"a learned rate is negative: eta.lr is -1e+20 (it began at 0.01)"});
-  has(lr(1e20F), {"The learned rate eta.lr is 1e+20 (it began at 0.01)"});
+  has(lr(3e38F), {"The learned rate eta.lr is 3e+38 (it began at 0.01)"});
   has(said(files.config(), [](StageRun& run) { put(run, "data.inner.x", 4, 1e30F); }),
       {"the data are of a huge magnitude: data.inner.x[0, 0, 1, 1] is 1e+30"});
   has(said(small_config(), [](StageRun& run) { put(run, "eta.init.layers.1.weight", 2, 1e30F); }),
