@@ -73,7 +73,8 @@ Parts parts_of(const Config& config) {
 void show(const DataFacts& facts) {
   if (facts.empty()) return;
   for (const std::string& line : to_lines(facts)) std::fprintf(stderr, "%s\n", line.c_str());
-  for (const std::string& note : facts.notes) std::fprintf(stderr, "  %s\n", note.c_str());
+  for (const std::string& note : facts.notes)
+    std::fprintf(stderr, "  %s\n", visible_line(note).c_str());
   for (const std::string& warning : facts.warnings) spdlog::warn("{}", warning);
 }
 
