@@ -19,8 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // What a run writes besides checkpoints; config.yaml last, which makes the directory a run's.
-constexpr std::array<std::string_view, 7> kFiles = {"metrics.jsonl", "eval.jsonl", kEventsFile,
-                                                    "summary.json",  "log.txt",    "config.yaml"};
+constexpr auto kFiles = std::to_array<std::string_view>(
+    {"metrics.jsonl", "eval.jsonl", kEventsFile, "summary.json", "log.txt", "config.yaml"});
 
 // Below the run directory, which itself may be reached through a link.
 bool is_ours(const fs::path& path) {

@@ -56,7 +56,8 @@ TEST_CASE("a config without files has no content, and a file of several members 
   const std::string file = directory / "d.npz";
   const Config members =
       parse_config("data: {kind: tabular, x: '" + file + ":x', y: '" + file +
-                       ":y'}\nmodel: {kind: mlp}\nmeta: {parameters: [{kind: lr}]}\n",
+                       ":y'}\nmodel: {kind: mlp}\ninner: {loss: cross_entropy}\n"
+                       "meta: {parameters: [{kind: lr}]}\n",
                    "c.yaml");
   const std::vector<DataContent> contents = data_contents(members, {});
   REQUIRE(contents.size() == 1);
