@@ -54,11 +54,10 @@ TEST_CASE("a config without files has no content, and a file of several members 
   const TemporaryDirectory directory;
   write_atomically(directory / "d.npz", "not read as arrays here");
   const std::string file = directory / "d.npz";
-  const Config members =
-      parse_config("data: {kind: tabular, x: '" + file + ":x', y: '" + file +
-                       ":y'}\nmodel: {kind: mlp}\ninner: {loss: cross_entropy}\n"
-                       "meta: {parameters: [{kind: lr}]}\n",
-                   "c.yaml");
+  const Config members = parse_config("data: {kind: tabular, x: '" + file + ":x', y: '" + file +
+                                          ":y'}\nmodel: {kind: mlp}\ninner: {loss: cross_entropy}\n"
+                                          "meta: {parameters: [{kind: lr}]}\n",
+                                      "c.yaml");
   const std::vector<DataContent> contents = data_contents(members, {});
   REQUIRE(contents.size() == 1);
   CHECK(contents[0].path == file);
