@@ -132,7 +132,8 @@ std::string diagnose(const Experiment& experiment, StageRun& train) {
     const std::optional<Origin> origin = watch.origin_of(result.data, result.bytes);
     if (!origin) continue;
     const bool loss_is_finite = result.name != "outer_loss";  // which is asked about first
-    return "The first of them came " + describe(*origin, run.stage(), experiment.config) +
+    const std::string told = describe(*origin, run.stage(), experiment.config);
+    return "The first of them came " + (told.starts_with("in ") ? told : "from " + told) +
            ". Likely cause: " +
            likely_cause(experiment, facts, *origin, inner_losses(run, experiment.config),
                         loss_is_finite);
