@@ -108,10 +108,10 @@ ClaimState inspect_claim(const fs::path& directory, const std::string& point, in
     state.life = errno == ENOENT ? Life::none : Life::unknown;
     return state;
   }
-  std::array<char, 1024> text;
-  const ssize_t size = pread(fd, text.data(), text.size(), 0);
-  const auto json =
-      nlohmann::json::parse(text.data(), text.data() + std::max<ssize_t>(size, 0), nullptr, false);
+  std::array<char, 1024> content;
+  const ssize_t size = pread(fd, content.data(), content.size(), 0);
+  const char* const end = content.data() + std::max<ssize_t>(size, 0);
+  const auto json = nlohmann::json::parse(content.data(), end, nullptr, false);
   if (json.is_object()) {
     const auto of = [&](const char* key, auto as_long_as) {
       const auto found = json.find(key);

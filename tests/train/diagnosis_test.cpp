@@ -42,7 +42,7 @@ TEST_CASE("a step that is finite has nothing to be explained") {
 }
 
 TEST_CASE("inner steps that diverge are named by the step, the task's loop and the operation") {
-  for (const std::string& inlined : {"true", "false"}) {
+  for (const std::string inlined : {"true", "false"}) {
     const std::string text =
         said(small_config({"inner.steps=6", "inner.optimizer.lr=1e9", "model.activation=relu",
                            "gradient.remat.inline=" + inlined}));
