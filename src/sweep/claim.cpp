@@ -11,6 +11,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <string_view>
 #include <utility>
 
 #include "util/error.h"
@@ -110,8 +111,8 @@ ClaimState inspect_claim(const fs::path& directory, const std::string& point, in
   }
   std::array<char, 1024> content;
   const ssize_t size = pread(fd, content.data(), content.size(), 0);
-  const char* const end = content.data() + std::max<ssize_t>(size, 0);
-  const auto json = nlohmann::json::parse(content.data(), end, nullptr, false);
+  const std::string_view told(content.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  const auto json = nlohmann::json::parse(told, nullptr, false);
   if (json.is_object()) {
     const auto of = [&](const char* key, auto as_long_as) {
       const auto found = json.find(key);
