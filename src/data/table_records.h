@@ -1,5 +1,5 @@
-// Records of separated text (RFC 4180: quoted cells, "" for a quote, CRLF or LF), and guesses at how a
-// table is written down.
+// Records of separated text (RFC 4180: quoted cells, "" for a quote, CRLF or LF), and guesses at
+// how a table is written down.
 #pragma once
 
 #include <cstddef>
@@ -16,10 +16,15 @@ struct TableCell {
   std::size_t column = 1;  // where it starts in its line, in bytes from 1
 };
 
+// Moved, never copied: cells may point into `unescaped`.
 struct TableRecord {
   std::vector<TableCell> cells;
   std::size_t line = 1;
   std::deque<std::string> unescaped;  // texts of cells that held ""
+
+  TableRecord() = default;
+  TableRecord(TableRecord&&) = default;
+  TableRecord& operator=(TableRecord&&) = default;
 };
 
 // ' ' stands for runs of blanks and tabs.
