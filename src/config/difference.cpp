@@ -53,7 +53,7 @@ class Paths {
   std::size_t items_ = 0;  // of the innermost list so far
 };
 
-std::string_view trimmed(std::string_view line) {
+std::string_view without_indent(std::string_view line) {
   return line.substr(std::min(line.find_first_not_of(" -"), line.size()));
 }
 
@@ -66,8 +66,8 @@ std::string first_difference(const std::string& was, const std::string& is) {
     const std::string_view line_a = i < a.size() ? a[i] : "", line_b = i < b.size() ? b[i] : "";
     const std::string path = paths.next(line_a.empty() ? line_b : line_a);
     if (line_a != line_b) {
-      return path + ": it had \"" + std::string(trimmed(line_a)) + "\", now \"" +
-             std::string(trimmed(line_b)) + "\"";
+      return path + ": it had \"" + std::string(without_indent(line_a)) + "\", now \"" +
+             std::string(without_indent(line_b)) + "\"";
     }
   }
   return "";

@@ -18,7 +18,7 @@ struct List {
   throw UserError("--over " + text + ": " + message);
 }
 
-std::string trimmed(std::string_view text) {
+std::string trimmed_value(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t\n");
   if (first == std::string_view::npos) return {};
   return std::string(text.substr(first, text.find_last_not_of(" \t\n") - first + 1));
@@ -44,12 +44,12 @@ std::vector<std::string> split_values(const std::string& text, std::size_t begin
       if (open.empty() || open.back() != c) fail(text, std::string("a ") + c + " closes nothing");
       open.pop_back();
     } else if (c == ',' && open.empty()) {
-      values.push_back(trimmed(std::string_view(text).substr(begin, at - begin)));
+      values.push_back(trimmed_value(std::string_view(text).substr(begin, at - begin)));
       begin = at + 1;
     }
   }
   if (!open.empty()) fail(text, std::string("a closing ") + open.back() + " is missing");
-  values.push_back(trimmed(std::string_view(text).substr(begin)));
+  values.push_back(trimmed_value(std::string_view(text).substr(begin)));
   return values;
 }
 

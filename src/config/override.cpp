@@ -13,7 +13,7 @@
 namespace mixflow {
 namespace {
 
-constexpr std::size_t kMaxDepth = 32;
+constexpr std::size_t kMaxKeyDepth = 32;
 
 bool has_gap(const std::vector<std::string>& parts) {
   return std::ranges::any_of(parts, [](const auto& part) { return part.empty(); });
@@ -137,8 +137,8 @@ void apply_setting(YamlNode& root, const std::string& path, const TextPlace& pla
   if (has_gap(parts)) {
     fail_at(place, "", "expected the path of a key, such as inner.steps, got " + in_quotes(path));
   }
-  if (parts.size() > kMaxDepth) {
-    fail_at(place, "", "no key lies deeper than " + std::to_string(kMaxDepth) + " levels");
+  if (parts.size() > kMaxKeyDepth) {
+    fail_at(place, "", "no key lies deeper than " + std::to_string(kMaxKeyDepth) + " levels");
   }
   std::string walked;
   YamlNode* node = &root;

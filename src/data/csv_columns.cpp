@@ -16,7 +16,7 @@ using Role = CsvColumns::Role;
 // What pandas calls a column whose header is empty.
 bool is_unnamed(std::string_view name) { return name.empty() || name.starts_with("Unnamed: "); }
 
-std::string list_of(const std::vector<std::string>& header) {
+std::string header_text(const std::vector<std::string>& header) {
   constexpr std::size_t kMost = 30;
   std::string text;
   for (std::size_t i = 0; i < std::min(header.size(), kMost); ++i) {
@@ -51,7 +51,7 @@ std::size_t find_column(const std::string& file, const std::vector<std::string>&
                   (header.empty()
                        ? "the file has no header row: name the column by its number, from 0, or "
                          "-1 for the last"
-                       : "it has " + list_of(header)));
+                       : "it has " + header_text(header)));
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace mixflow {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr std::size_t kColumns = 80;
 
@@ -66,7 +66,7 @@ std::vector<std::string> to_lines(const DataFacts& facts) {
 }
 
 std::string to_json(const DataFacts& facts) {
-  Json json = Json::object();
+  OrderedJson json = OrderedJson::object();
   for (const auto& file : facts.files) {
     json["files"].push_back(
         {{"path", file.path}, {"content", file.content}, {"bytes", file.bytes}});
@@ -84,26 +84,26 @@ std::string to_json(const DataFacts& facts) {
   if (!facts.notes.empty()) json["notes"] = facts.notes;
   if (!facts.warnings.empty()) json["warnings"] = facts.warnings;
   // Names of files and labels may be no UTF-8.
-  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+  return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 DataFacts parse_facts(const std::string& text) {
-  const auto list = [](const Json& json, const char* key) {
-    return json.value(key, Json(Json::array()));
+  const auto list = [](const OrderedJson& json, const char* key) {
+    return json.value(key, OrderedJson(OrderedJson::array()));
   };
   try {
-    const Json json = Json::parse(text);
+    const OrderedJson json = OrderedJson::parse(text);
     DataFacts facts;
-    for (const Json& file : list(json, "files")) {
+    for (const OrderedJson& file : list(json, "files")) {
       facts.files.push_back({file.at("path"), file.at("content"), file.at("bytes")});
     }
-    for (const Json& split : list(json, "splits")) {
+    for (const OrderedJson& split : list(json, "splits")) {
       facts.splits.push_back({split.at("name"), split.at("count"), split.at("unit")});
     }
-    for (const Json& one : list(json, "classes")) {
+    for (const OrderedJson& one : list(json, "classes")) {
       facts.classes.push_back({one.at("label"), one.at("rows")});
     }
-    for (const Json& values : list(json, "ranges")) {
+    for (const OrderedJson& values : list(json, "ranges")) {
       facts.ranges.push_back({values.at("name"), values.at("smallest"), values.at("largest")});
     }
     facts.notes = list(json, "notes").get<std::vector<std::string>>();

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "data/stored_numbers.h"
 #include "util/content_hash.h"
 #include "util/error.h"
 #include "util/file.h"
@@ -19,37 +20,9 @@ static_assert(std::endian::native == std::endian::little, "numbers are copied as
 
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr std::size_t kPrefix = 8;
 constexpr std::size_t kAlignment = 8;
 constexpr std::size_t kMostChecksumPlace = 4096;  // metadata before it is short
-
-// The upper half of a float32.
-struct BFloat16 {
-  std::uint16_t bits;
-  explicit operator float() const {
-    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U);
-  }
-};
-
-// IEEE 754 binary16. Its subnormal numbers are normal ones in float32.
-struct Float16 {
-  std::uint16_t bits;
-  explicit operator float() const {
-    const std::uint32_t sign = (bits & 0x8000U) << 16U, rest = bits & 0x7fffU;
-    const std::uint32_t small = std::bit_cast<std::uint32_t>(static_cast<float>(rest) * 0x1p-24F);
-    const std::uint32_t usual = (rest << 13U) + (112U << 23U);
-    const std::uint32_t special = rest << 13U | 0x7f800000U;  // infinity, NaN
-    return std::bit_cast<float>(sign | (rest < 0x0400U ? small : rest < 0x7c00U ? usual : special));
-  }
-};
-
-// Any byte but 0 is true.
-struct Truth {
-  std::uint8_t byte;
-  explicit operator std::int32_t() const { return byte != 0 ? 1 : 0; }
-};
 
 // `use(T{})` for the type in memory; false for a type that cannot be read.
 template <class Use>
@@ -288,7 +261,7 @@ Pieces pieces_of(std::span<const TensorView> tensors,
                            {"shape", tensor.shape},
                            {"data_offsets", {begin[i], begin[i] + tensor.data.size()}}};
   }
-  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   text.append((kAlignment - text.size() % kAlignment) % kAlignment, ' ');
   const std::uint64_t header_size = text.size();
 

@@ -13,8 +13,6 @@
 namespace mixflow {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr std::size_t kMaxAxes = 32;
 constexpr std::size_t kMaxMetadata = 10'000;  // entries
 constexpr int kMaxDepth = 4;                  // file, tensor, list; one to spare
@@ -42,7 +40,7 @@ StoredType type_named(std::string_view name) {
 
 // Follows the parser through {name: {dtype, shape, data_offsets}, __metadata__: {key: text}}. A
 // tree of the header would take hundreds of bytes for each of a hostile one's.
-class HeaderReader : public Json::json_sax_t {
+class HeaderReader : public nlohmann::json::json_sax_t {
  public:
   HeaderReader(SafetensorsHeader& header, const std::string& file) : header_(header), file_(file) {}
 
@@ -99,8 +97,9 @@ class HeaderReader : public Json::json_sax_t {
   bool boolean(bool) override { return value(); }
   bool null() override { return value(); }
   bool binary(binary_t&) override { return value(); }
-  bool parse_error(std::size_t, const std::string&, const Json::exception& error) override {
-    const auto* syntax = dynamic_cast<const Json::parse_error*>(&error);
+  bool parse_error(std::size_t, const std::string&,
+                   const nlohmann::json::exception& error) override {
+    const auto* syntax = dynamic_cast<const nlohmann::json::parse_error*>(&error);
     throw UserError(file_ + ": the header is not JSON" +
                     (syntax ? " (byte " + std::to_string(syntax->byte) + ")" : std::string()));
   }
@@ -272,7 +271,7 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t 
                                            const std::string& file) {
   SafetensorsHeader header;
   HeaderReader reader(header, file);
-  Json::sax_parse(text, &reader);
+  nlohmann::json::sax_parse(text, &reader);
   check_names(header.tensors, file);
   for (const StoredTensor& tensor : header.tensors) check_extent(tensor, data_bytes, file);
   std::ranges::sort(header.tensors, [](const StoredTensor& a, const StoredTensor& b) {

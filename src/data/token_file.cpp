@@ -97,7 +97,7 @@ const IdType* find_type(std::string_view name, bool swapped = false) {
   return found == kIdTypes.end() ? nullptr : &*found;
 }
 
-const IdType& type_named(std::string_view name) {
+const IdType& id_type_named(std::string_view name) {
   const IdType* type = find_type(name);
   MIXFLOW_CHECK(type != nullptr, "the loader lets only known types of ids pass");
   return *type;
@@ -129,7 +129,7 @@ const IdType& type_in_npy(const NpyParts& parts, const std::string& name) {
 // 256 int32: magic, version, number of tokens, then zeros (Karpathy's llm.c,
 // dev/data/data_common.py: GPT-2's ids are uint16, Llama 3's uint32).
 
-constexpr std::size_t kHeaderBytes = 1024;
+constexpr std::size_t kLlmcHeaderBytes = 1024;
 
 struct HeaderForm {
   std::int32_t magic, version;
@@ -145,7 +145,7 @@ std::int32_t header_number(const SharedBytes& bytes, std::size_t place) {
 }
 
 const HeaderForm* find_header(const SharedBytes& bytes, const std::string& name) {
-  if (bytes.size() < kHeaderBytes) return nullptr;
+  if (bytes.size() < kLlmcHeaderBytes) return nullptr;
   const std::int32_t magic = header_number(bytes, 0), version = header_number(bytes, 1);
   const auto form = std::ranges::find(kHeaderForms, magic, &HeaderForm::magic);
   if (form == kHeaderForms.end()) return nullptr;
@@ -159,9 +159,9 @@ const HeaderForm* find_header(const SharedBytes& bytes, const std::string& name)
 
 TokenFile open_after_header(TokenFile file, const SharedBytes& bytes, const HeaderForm& form,
                             const std::string& dtype, const std::string& dtype_where) {
-  file.type = &type_named(form.dtype);
+  file.type = &id_type_named(form.dtype);
   file.names_type = true;
-  file.ids = bytes.part(bytes.span().subspan(kHeaderBytes));
+  file.ids = bytes.part(bytes.span().subspan(kLlmcHeaderBytes));
   file.description = std::string(form.dtype) + " after llm.c's header (version " +
                      std::to_string(form.version) + ")";
   if (!dtype_where.empty() && dtype != form.dtype) {
@@ -180,13 +180,13 @@ TokenFile open_after_header(TokenFile file, const SharedBytes& bytes, const Head
 
 // --- guesses at another type ---------------------------------------------------------
 
-constexpr std::size_t kPiece = std::size_t{1} << 20;  // bytes looked at before they are let go
+constexpr std::size_t kIdPiece = std::size_t{1} << 20;  // bytes looked at before they are let go
 
 IdType::Seen see_all(const IdType& type, const SharedBytes& ids, std::size_t most_bytes) {
   IdType::Seen all;
   const std::size_t end = std::min(ids.size(), most_bytes) / type.bytes * type.bytes;
-  for (std::size_t at = 0; at < end; at += kPiece) {
-    const std::size_t size = std::min(kPiece, end - at);
+  for (std::size_t at = 0; at < end; at += kIdPiece) {
+    const std::size_t size = std::min(kIdPiece, end - at);
     const IdType::Seen seen =
         type.see(ids.data() + at, static_cast<std::int64_t>(size / type.bytes));
     at == 0 ? static_cast<void>(all = seen) : all.join(seen);
@@ -206,7 +206,7 @@ bool reads_halves(const IdType::Seen& seen, std::int64_t count) {
 const IdType* fitting_type(const TokenFile& file, std::int64_t vocab) {
   constexpr std::size_t kGuessed = std::size_t{16} << 20;
   for (const std::string_view name : {"uint16", "uint32", "int64", "uint8"}) {
-    const IdType& type = type_named(name);
+    const IdType& type = id_type_named(name);
     if (&type == file.type || file.ids.size() % type.bytes != 0) continue;
     if (type.bytes == 1 && vocab > 256) continue;
     const IdType::Seen seen = see_all(type, file.ids, kGuessed);
@@ -269,7 +269,7 @@ void IdType::Seen::join(const Seen& other) {
 }
 
 TokenFile open_text(const std::string& path) {
-  return {path, &type_named("uint8"), SharedBytes::map(path), "bytes", true};
+  return {path, &id_type_named("uint8"), SharedBytes::map(path), "bytes", true};
 }
 
 TokenFile open_ids(const std::string& path, const std::string& dtype,
@@ -295,7 +295,7 @@ TokenFile open_ids(const std::string& path, const std::string& dtype,
   if (const HeaderForm* form = find_header(bytes, path)) {
     return open_after_header(std::move(file), bytes, *form, dtype, dtype_where);
   }
-  file.type = &type_named(dtype);
+  file.type = &id_type_named(dtype);
   file.ids = bytes;
   file.description = dtype;
   if (bytes.size() % file.type->bytes != 0) {

@@ -20,17 +20,18 @@ constexpr std::uint32_t kEndOfDirectory = 0x06054b50, kDirectoryEntry = 0x02014b
                         kLocalHeader = 0x04034b50, kEndOfDirectory64 = 0x06064b50,
                         kLocator64 = 0x07064b50;
 constexpr std::size_t kEndSize = 22, kEntrySize = 46, kLocalSize = 30, kLocatorSize = 20;
-constexpr std::uint16_t kStored = 0, kDeflated = 8, kEncrypted = 1, kExtra64 = 1;
+constexpr std::uint16_t kStoredMethod = 0, kDeflated = 8, kEncrypted = 1, kExtra64 = 1;
 // A field of this value has the true one in a zip64 record.
 constexpr auto kIn64 = std::numeric_limits<std::uint32_t>::max();
 constexpr auto kCountIn64 = std::numeric_limits<std::uint16_t>::max();
-// Bytes that are unpacked or summed up in one go; below zlib's own limit of 32 bits.
-constexpr std::size_t kPiece = 1 << 20;
+// ZipBytes that are unpacked or summed up in one go; below zlib's own limit of 32 bits.
+constexpr std::size_t kMemberPiece = 1 << 20;
 
 // Reads little-endian fields; every access is checked against the end of the archive.
-class Bytes {
+class ZipBytes {
  public:
-  Bytes(std::span<const std::byte> bytes, const std::string& name) : bytes_(bytes), name_(name) {}
+  ZipBytes(std::span<const std::byte> bytes, const std::string& name)
+      : bytes_(bytes), name_(name) {}
 
   std::span<const std::byte> slice(std::uint64_t at, std::uint64_t size) const {
     if (at > bytes_.size() || size > bytes_.size() - at) {
@@ -57,7 +58,7 @@ class Bytes {
 };
 
 // The end record is last but for a comment of up to 65,535 bytes.
-std::uint64_t find_end_record(const Bytes& bytes, std::size_t size, const std::string& name) {
+std::uint64_t find_end_record(const ZipBytes& bytes, std::size_t size, const std::string& name) {
   for (std::size_t back = kEndSize; back <= size && back <= kEndSize + 0xFFFF; ++back) {
     if (bytes.u32(size - back) == kEndOfDirectory) return size - back;
   }
@@ -70,7 +71,7 @@ struct Directory {
   std::uint64_t begin = 0, entries = 0;
 };
 
-Directory find_directory(const Bytes& bytes, std::size_t size, const std::string& name) {
+Directory find_directory(const ZipBytes& bytes, std::size_t size, const std::string& name) {
   const std::uint64_t end = find_end_record(bytes, size, name);
   Directory directory{.begin = bytes.u32(end + 16), .entries = bytes.u16(end + 10)};
   if (directory.begin != kIn64 && directory.entries != kCountIn64) return directory;
@@ -85,7 +86,7 @@ struct Extents {
   std::uint64_t size = 0, packed_size = 0, local = 0;
 };
 
-Extents extents_of(const Bytes& bytes, std::uint64_t entry, const std::string& what) {
+Extents extents_of(const ZipBytes& bytes, std::uint64_t entry, const std::string& what) {
   Extents extents{.size = bytes.u32(entry + 24),
                   .packed_size = bytes.u32(entry + 20),
                   .local = bytes.u32(entry + 42)};
@@ -104,14 +105,14 @@ Extents extents_of(const Bytes& bytes, std::uint64_t entry, const std::string& w
   return extents;
 }
 
-ZipMember member_at(const SharedBytes& archive, const Bytes& bytes, std::uint64_t entry,
+ZipMember member_at(const SharedBytes& archive, const ZipBytes& bytes, std::uint64_t entry,
                     const std::string& what) {
   const Extents extents = extents_of(bytes, entry, what);
   const std::uint16_t method = bytes.u16(entry + 10);
   if (bytes.u16(entry + 8) & kEncrypted) {
     throw UserError(what + ": encrypted, expected a plain .npz");
   }
-  if (method != kStored && method != kDeflated) {
+  if (method != kStoredMethod && method != kDeflated) {
     throw UserError(what + ": compressed by method " + std::to_string(method) +
                     ", expected stored or deflate (numpy.savez, numpy.savez_compressed)");
   }
@@ -151,7 +152,7 @@ class Inflater {
   bool fill(std::span<std::byte> out) {
     while (!out.empty()) {
       const std::size_t before = written_;
-      const bool more = step(out.first(std::min(out.size(), kPiece)));
+      const bool more = step(out.first(std::min(out.size(), kMemberPiece)));
       out = out.subspan(written_ - before);
       if (!more) return out.empty();
     }
@@ -172,7 +173,7 @@ class Inflater {
   bool step(std::span<std::byte> out) {
     if (ended_) return false;
     const std::size_t offset = read_;
-    const std::size_t piece = std::min(member_.packed.size() - offset, kPiece);
+    const std::size_t piece = std::min(member_.packed.size() - offset, kMemberPiece);
     stream_.next_in =
         reinterpret_cast<Bytef*>(const_cast<std::byte*>(member_.packed.data())) + offset;
     stream_.avail_in = static_cast<uInt>(piece);
@@ -198,8 +199,8 @@ class Inflater {
 
 void check_sum(const ZipMember& member, const SharedBytes& bytes) {
   uLong sum = crc32_z(0, nullptr, 0);
-  for (std::size_t at = 0; at < bytes.size(); at += kPiece) {
-    const std::size_t piece = std::min(kPiece, bytes.size() - at);
+  for (std::size_t at = 0; at < bytes.size(); at += kMemberPiece) {
+    const std::size_t piece = std::min(kMemberPiece, bytes.size() - at);
     sum = crc32_z(sum, reinterpret_cast<const Bytef*>(bytes.data() + at), piece);
     bytes.release(at, piece);
   }
@@ -225,7 +226,7 @@ SharedBytes unpack(const ZipMember& member) {
 
 ZipMember find_zip_member(const SharedBytes& archive, const std::string& name,
                           const std::string& member) {
-  const Bytes bytes(archive.span(), name);
+  const ZipBytes bytes(archive.span(), name);
   const Directory directory = find_directory(bytes, archive.size(), name);
   std::uint64_t entry = directory.begin;
   std::string members;

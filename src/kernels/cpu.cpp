@@ -83,7 +83,7 @@ Cpus read_cpus() {
 }
 
 const Cpus& cpus() {
-  static const Cpus kCpus = read_cpus();
+  static const Cpus& kCpus = *new Cpus(read_cpus());  // helpers may ask while the process ends
   return kCpus;
 }
 

@@ -13,6 +13,7 @@
 #include "kernels/tile_slots.h"
 #include "kernels/tile_space.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
@@ -23,8 +24,6 @@ using Id = std::int32_t;
 // Tiles that hold rows whole may use this much of L2.
 constexpr std::int64_t kResidentFloats = 16 * 1024;
 constexpr std::int32_t kUnused = TileSlots::kUnused;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // An operand of a step: floats, or one float for all.
 struct Access {

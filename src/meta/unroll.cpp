@@ -9,7 +9,7 @@
 namespace mixflow {
 namespace {
 
-void append(Ids& list, std::span<const Id> more) {
+void append_ids(Ids& list, std::span<const Id> more) {
   list.insert(list.end(), more.begin(), more.end());
 }
 
@@ -116,7 +116,7 @@ GraphPtr Unroll::build_body() const {
   Ids rest;
   for (const int source : hypers_.loss_sources())
     rest.push_back(shared[static_cast<std::size_t>(source)]);
-  append(rest, fields);
+  append_ids(rest, fields);
   const GradMode mode =
       config_.gradient.mode == Mode::first_order ? GradMode::first_order : GradMode::mixed;
   Builder::Grad grad;
@@ -134,9 +134,9 @@ GraphPtr Unroll::build_body() const {
     const Updated next = update(b, config_.inner.optimizer, g, state.theta[i], opt_state,
                                 hypers_.update_args(b, shared, i, dtype_));
     outputs.push_back(next.theta);
-    append(next_opt_state, next.opt_state);
+    append_ids(next_opt_state, next.opt_state);
   }
-  append(outputs, next_opt_state);
+  append_ids(outputs, next_opt_state);
   outputs.push_back(grad.loss);
   return b.finish(std::move(outputs));
 }
@@ -171,7 +171,7 @@ Unroll::Steps Unroll::run(Builder& b, const State& state, std::span<const Id> sh
     }
   }
   Ids carry = state.theta;
-  append(carry, state.opt_state);
+  append_ids(carry, state.opt_state);
   const Builder::Loop loop = b.scan(body_, consts, carry, xs, count, false, policy);
   const auto split = loop.carry.begin() + static_cast<std::ptrdiff_t>(state.theta.size());
   return {{Ids(loop.carry.begin(), split), Ids(split, loop.carry.end())}, loop.ys[0]};

@@ -11,11 +11,10 @@
 #include "ops/op_list.h"
 #include "ops/simplify_rules.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 class Hash {
  public:

@@ -5,11 +5,10 @@
 #include "ops/builder.h"
 #include "ops/op_list.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 Shape all_axes(std::size_t rank) {
   Shape axes(rank);

@@ -9,11 +9,10 @@
 #include "ops/pack.h"
 #include "ops/rules.h"
 #include "util/checked.h"
+#include "util/index.h"
 
 namespace mixflow::op {
 namespace {
-
-using rules::index;
 
 // One product: sizes of op(A) [M, K] and op(B) [K, N], and the strides that walk them in place.
 struct Product {

@@ -7,13 +7,12 @@
 #include <utility>
 
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
 
 using NodeIndices = std::span<const std::int32_t>;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 bool is_reduction(const Node& node) {
   return node.op->tile == TileOp::sum || node.op->tile == TileOp::max_reduce;

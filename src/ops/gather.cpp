@@ -4,11 +4,10 @@
 #include "ops/lower.h"
 #include "ops/op_list.h"
 #include "ops/rules.h"
+#include "util/index.h"
 
 namespace mixflow::op {
 namespace {
-
-using rules::index;
 
 void expect_index(std::string_view op, std::span<const Type> in, std::size_t i) {
   MIXFLOW_CHECK(in[i].dtype == DType::i32, rules::describe(op, "the index is not i32", in));

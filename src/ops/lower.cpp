@@ -19,13 +19,12 @@
 #include "ops/pack.h"
 #include "ops/rules.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
 
 using rules::strides_of;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 std::int64_t product(Shape::const_iterator first, Shape::const_iterator last) {
   return std::accumulate(first, last, std::int64_t{1}, std::multiplies<>());

@@ -9,13 +9,12 @@
 #include "graph/op.h"
 #include "ops/op_list.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
 
 using Tensors = std::vector<Tensor64>;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Iteration i of a stack.
 Tensor64 slice_of(const Tensor64& stack, std::int64_t i, std::int64_t n) {

@@ -15,6 +15,7 @@
 #include "graph/op.h"
 #include "ops/builder.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow::rules {
 
@@ -32,8 +33,6 @@ void expect_inputs(std::string_view op, std::span<const Type> in, std::size_t co
 void expect_float(std::string_view op, std::span<const Type> in);
 // Axes are ascending, without repetition, and inside [0, rank).
 void expect_axes(std::string_view op, std::span<const Type> in, const Shape& axes, int rank);
-
-inline std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 enum class Domain { any, floats };
 

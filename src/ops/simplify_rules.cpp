@@ -8,11 +8,10 @@
 
 #include "ops/builder.h"
 #include "ops/op_list.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // What a rule sees. Nodes and attributes of the graph move when something is appended: rules copy
 // what they need before.

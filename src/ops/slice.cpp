@@ -5,11 +5,11 @@
 #include "ops/lower.h"
 #include "ops/op_list.h"
 #include "ops/rules.h"
+#include "util/index.h"
 
 namespace mixflow::op {
 namespace {
 
-using rules::index;
 using rules::ref_strided_read;
 using rules::sample_of;
 

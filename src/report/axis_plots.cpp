@@ -14,7 +14,7 @@ constexpr std::size_t kMostAxes = 4;
 constexpr std::size_t kMostLines = kPlotColors;
 constexpr std::size_t kMostTicks = 7;
 constexpr std::size_t kMostNamedTicks = 12;
-constexpr std::size_t kMostPoints = 400;
+constexpr std::size_t kMostMarks = 400;
 constexpr std::size_t kLeastRatios = 3;
 
 const std::vector<std::string> kReverse = {"gradient.mode=reverse"};
@@ -163,7 +163,7 @@ Plot ratio_plot(const std::string& value, const std::string& baseline, const std
     if (sorted.size() < kLeastRatios) continue;
     std::ranges::sort(sorted);
     PlotLine line{.label = label + ", " + std::to_string(sorted.size()) + " configurations"};
-    for (const std::size_t i : thinned(sorted, kMostPoints)) {
+    for (const std::size_t i : thinned(sorted, kMostMarks)) {
       line.x.push_back(100 * static_cast<double>(i) / static_cast<double>(sorted.size() - 1));
       line.y.push_back(sorted[i]);
     }

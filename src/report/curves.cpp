@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kMostCurves = 8;
 constexpr std::size_t kMostBands = 4;  // more hide each other
 constexpr std::size_t kMostSeeds = 20;
-constexpr std::size_t kMostPoints = 400;
+constexpr std::size_t kMostSteps = 400;
 
 struct Configuration {
   std::vector<std::size_t> runs;
@@ -104,7 +104,7 @@ PlotLine mean_curve(const std::string& label, const std::vector<Series>& of_runs
     halves.push_back(ci95(values).value_or(0));
   }
   PlotLine line{.label = label};
-  for (const std::size_t i : thinned(means, kMostPoints)) {
+  for (const std::size_t i : thinned(means, kMostSteps)) {
     line.x.push_back(steps[i]);
     line.y.push_back(means[i]);
     if (of_runs.size() < 2) continue;
@@ -141,7 +141,7 @@ std::vector<Plot> curve_plots(const RunSet& runs) {
   const std::string held_out = held_out_name(runs.run(configurations.front().runs.front()));
   const bool bands = configurations.size() <= kMostBands;
   std::string note = "Means over seeds" + std::string(bands ? " with their 95 % intervals" : "") +
-                     "; of more than " + std::to_string(kMostPoints) +
+                     "; of more than " + std::to_string(kMostSteps) +
                      " points, the lowest and the highest of equal stretches";
   if (with_curves > configurations.size()) {
     note = std::to_string(configurations.size()) + " of " + std::to_string(with_curves) +

@@ -19,7 +19,7 @@ namespace mixflow {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 struct Found {
   std::vector<fs::path> runs, rows, sweeps;

@@ -18,7 +18,7 @@ bool changes_what_is_measured(const std::string& key) {
          key == "model.kind";
 }
 
-struct Settings {
+struct SettingsRuns {
   const Point* first = nullptr;
   Json all;
   Moments loss;
@@ -28,23 +28,23 @@ struct Comparable {
   std::string split;
   std::int64_t inner_steps = 0;
   Json apart = Json::object();
-  std::vector<Settings> settings;
+  std::vector<SettingsRuns> settings;
 };
 
-Settings& settings_of(Comparable& set, const Json& without_seed, const Point& point) {
-  for (Settings& known : set.settings) {
+SettingsRuns& settings_of(Comparable& set, const Json& without_seed, const Point& point) {
+  for (SettingsRuns& known : set.settings) {
     if (known.all == without_seed) return known;
   }
-  return set.settings.emplace_back(Settings{.first = &point, .all = without_seed});
+  return set.settings.emplace_back(SettingsRuns{.first = &point, .all = without_seed});
 }
 
 BestSettings best_of(const Comparable& set) {
-  const std::int64_t most = std::ranges::max_element(set.settings, {}, [](const Settings& s) {
+  const std::int64_t most = std::ranges::max_element(set.settings, {}, [](const SettingsRuns& s) {
                               return s.loss.count();
                             })->loss.count();
-  const Settings* best = nullptr;
+  const SettingsRuns* best = nullptr;
   std::size_t candidates = 0;
-  for (const Settings& settings : set.settings) {
+  for (const SettingsRuns& settings : set.settings) {
     if (settings.loss.count() < most) continue;
     ++candidates;
     if (!best || settings.loss.mean() < best->loss.mean()) best = &settings;

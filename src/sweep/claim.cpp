@@ -112,11 +112,11 @@ ClaimState inspect_claim(const fs::path& directory, const std::string& point, in
   std::array<char, 1024> content;
   const ssize_t size = pread(fd, content.data(), content.size(), 0);
   const std::string_view told(content.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-  const auto json = nlohmann::json::parse(told, nullptr, false);
+  const auto json = nlohmann::ordered_json::parse(told, nullptr, false);
   if (json.is_object()) {
     const auto of = [&](const char* key, auto as_long_as) {
       const auto found = json.find(key);
-      return found != json.end() && as_long_as(*found) ? *found : nlohmann::json();
+      return found != json.end() && as_long_as(*found) ? *found : nlohmann::ordered_json();
     };
     const auto text = [&](const char* key) {
       const auto value = of(key, [](const auto& v) { return v.is_string(); });

@@ -36,7 +36,7 @@ std::string utc_now() {
   return text;
 }
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 bool is_count(const Json& value, std::int64_t most) {
   if (value.is_number_unsigned())
@@ -53,33 +53,33 @@ bool is_cpus(const Json& value) {
 }
 
 // What the values of a record are where they are there. Readers take them as these.
-struct Field {
+struct LineField {
   const char* name;
   bool (*holds)(const Json&);
 };
 constexpr std::array kFields = {
-    Field{"point", is_text},
-    Field{"state", is_text},
-    Field{"attempt", [](const Json& value) { return is_count(value, kMostAttempts); }},
-    Field{"host", is_text},
-    Field{"boot", is_text},
-    Field{"scope", is_text},
-    Field{"kind", is_text},
-    Field{"reason", is_text},
-    Field{"split", is_text},
-    Field{"pid", [](const Json& value) { return is_count(value, INT32_MAX); }},
-    Field{"child", [](const Json& value) { return is_count(value, INT32_MAX); }},
-    Field{"heartbeat", [](const Json& value) { return is_count(value, INT32_MAX); }},
-    Field{"threads", is_small_count},
-    Field{"cpus", is_cpus},
-    Field{"process_bytes", is_bytes},
-    Field{"peak_rss_bytes", is_bytes},
-    Field{"seconds", is_number},
-    Field{"loss", is_number},
+    LineField{"point", is_text},
+    LineField{"state", is_text},
+    LineField{"attempt", [](const Json& value) { return is_count(value, kMostAttempts); }},
+    LineField{"host", is_text},
+    LineField{"boot", is_text},
+    LineField{"scope", is_text},
+    LineField{"kind", is_text},
+    LineField{"reason", is_text},
+    LineField{"split", is_text},
+    LineField{"pid", [](const Json& value) { return is_count(value, INT32_MAX); }},
+    LineField{"child", [](const Json& value) { return is_count(value, INT32_MAX); }},
+    LineField{"heartbeat", [](const Json& value) { return is_count(value, INT32_MAX); }},
+    LineField{"threads", is_small_count},
+    LineField{"cpus", is_cpus},
+    LineField{"process_bytes", is_bytes},
+    LineField{"peak_rss_bytes", is_bytes},
+    LineField{"seconds", is_number},
+    LineField{"loss", is_number},
 };
 
 bool is_record(const Json& record) {
-  return record.is_object() && std::ranges::all_of(kFields, [&](const Field& field) {
+  return record.is_object() && std::ranges::all_of(kFields, [&](const LineField& field) {
            const auto found = record.find(field.name);
            return found == record.end() || field.holds(*found);
          });
@@ -101,7 +101,7 @@ std::string_view name_of(PointState state) { return kStates[static_cast<std::siz
 std::string ledger_line(const nlohmann::ordered_json& record) {
   nlohmann::ordered_json line = {{"time", utc_now()}};
   line.update(record);
-  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 Ledger::Ledger(const std::filesystem::path& path) : path_(path) {

@@ -34,8 +34,8 @@ std::string_view name_of(PointState state);
 // The last word about a point.
 struct PointStatus {
   PointState state = PointState::queued;
-  int attempt = 0;        // the latest that began; 0: none
-  nlohmann::json record;  // the line
+  int attempt = 0;                // the latest that began; 0: none
+  nlohmann::ordered_json record;  // the line
   // When this process read it: the age of a heartbeat by this clock alone, since clocks of machines
   // differ.
   std::chrono::steady_clock::time_point seen;

@@ -15,8 +15,6 @@
 namespace mixflow {
 namespace {
 
-using Kind = YamlNode::Kind;
-
 constexpr DocumentKind kSweep{
     .name = "sweep", .needs = "at least base and an axis", .sections = "\"base:\" and \"grid:\""};
 constexpr std::int64_t kMostSamples = 100'000;
@@ -76,7 +74,7 @@ class SpecReader {
     if (entry == nullptr) {
       fail_at(root_.place, "base", "missing; it is the config that the sweep varies, a file name");
     }
-    if (entry->value.kind != Kind::scalar || entry->value.text.empty()) {
+    if (entry->value.kind != YamlNode::Kind::scalar || entry->value.text.empty()) {
       fail_at(entry->value.place, "base",
               "expected the file name of a config, got " + found_text(entry->value));
     }
@@ -100,7 +98,7 @@ class SpecReader {
 
   // A block that must be a map.
   const YamlNode& section(const YamlEntry& entry) const {
-    if (entry.value.kind != Kind::map || entry.value.entries.empty()) {
+    if (entry.value.kind != YamlNode::Kind::map || entry.value.entries.empty()) {
       fail_at(entry.value.place, entry.key,
               "expected keys and their values, such as {inner.steps: [1, 2, 5]}, got " +
                   found_text(entry.value));
@@ -118,7 +116,7 @@ class SpecReader {
   }
 
   static std::vector<YamlNode> values(const YamlNode& node, const std::string& path) {
-    if (node.kind != Kind::list) {
+    if (node.kind != YamlNode::Kind::list) {
       fail_at(node.place, path,
               "expected a list of values, such as [1, 2, 5], got " + found_text(node));
     }
@@ -149,7 +147,7 @@ class SpecReader {
   }
 
   void read_list(const YamlEntry& block) {
-    if (block.value.kind != Kind::list) {
+    if (block.value.kind != YamlNode::Kind::list) {
       for (const Axis& axis : axes(block)) {
         for (const YamlNode& value : axis.values)
           spec_.list.push_back({{axis.key, axis.place, value}});
@@ -158,7 +156,7 @@ class SpecReader {
     }
     const std::vector<YamlNode> points = values(block.value, "list");
     for (std::size_t i = 0; i < points.size(); ++i) {
-      if (points[i].kind != Kind::map) {
+      if (points[i].kind != YamlNode::Kind::map) {
         fail_at(points[i].place, item_path("list", i),
                 "expected the settings of a point, such as {inner.steps: 5}, got " +
                     found_text(points[i]));
@@ -199,11 +197,11 @@ class SpecReader {
   static RandomAxis random_axis(const YamlEntry& entry) {
     const std::string path = child_path("random", entry.key);
     RandomAxis axis{.key = entry.key, .place = entry.place};
-    if (entry.value.kind == Kind::list) {
+    if (entry.value.kind == YamlNode::Kind::list) {
       axis.choices = values(entry.value, path);
       return axis;
     }
-    if (entry.value.kind != Kind::map || entry.value.entries.size() != 1) {
+    if (entry.value.kind != YamlNode::Kind::map || entry.value.entries.size() != 1) {
       fail_at(
           entry.value.place, path,
           "expected {uniform: [low, high]}, {log_uniform: [low, high]} or {choice: [..]}, got " +
@@ -254,11 +252,11 @@ class SpecReader {
   }
 
   void read_when(const YamlEntry& entry) {
-    const bool several = entry.value.kind == Kind::list;
+    const bool several = entry.value.kind == YamlNode::Kind::list;
     const std::vector<YamlNode> conditions =
         several ? entry.value.items : std::vector<YamlNode>{entry.value};
     for (const YamlNode& node : conditions) {
-      if (node.kind != Kind::scalar) {
+      if (node.kind != YamlNode::Kind::scalar) {
         fail_at(node.place, "when",
                 "expected a condition such as inner.steps <= 5, got " + found_text(node));
       }
@@ -321,7 +319,7 @@ class SpecReader {
 
 std::string list_text(const std::vector<YamlNode>& values) {
   YamlNode list;
-  list.kind = Kind::list;
+  list.kind = YamlNode::Kind::list;
   list.items = values;
   return flow_text(list);
 }

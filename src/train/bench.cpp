@@ -17,20 +17,15 @@
 #include "train/progress.h"
 #include "train/signals.h"
 #include "train/threads.h"
+#include "util/clock.h"
 #include "util/error.h"
 #include "util/memory.h"
 
 namespace mixflow {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // A repetition runs meta-steps for about so long: clocks and caches disturb shorter ones.
 constexpr double kRepetitionSeconds = 0.02;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::int64_t needed_bytes(const BenchRow& row) {
   return row.plan.static_bytes + row.plan.dynamic_bytes + kBenchAllowanceBytes;
@@ -52,13 +47,13 @@ class Runner {
   double run(std::int64_t count) {
     const Clock::time_point start = Clock::now();
     for (std::int64_t i = 0; i < count; ++i) step_.run(1 + done_++ % experiment_.config.meta.steps);
-    return since(start) / static_cast<double>(count);
+    return seconds_since(start) / static_cast<double>(count);
   }
   Profile profile(int threads) {
     Trace trace(threads);
     const Clock::time_point start = Clock::now();
     step_.run(1 + done_++ % experiment_.config.meta.steps, &trace);
-    return mixflow::profile(trace, since(start));
+    return mixflow::profile(trace, seconds_since(start));
   }
   const StageRun& stage() const { return step_.stage(); }
 
@@ -149,7 +144,7 @@ std::unique_ptr<Runner> Bench::warmed_up(std::size_t i) {
   auto runner = std::make_unique<Runner>(combinations_[i].config);
   const Clock::time_point start = Clock::now();
   double fastest = 0;
-  for (int w = 0; w < options_.warmup || since(start) < kRepetitionSeconds; ++w) {
+  for (int w = 0; w < options_.warmup || seconds_since(start) < kRepetitionSeconds; ++w) {
     if (SignalGuard::stop_requested()) return nullptr;
     const double seconds = runner->run(1);
     fastest = w == 0 ? seconds : std::min(fastest, seconds);

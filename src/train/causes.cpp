@@ -82,10 +82,10 @@ void look_at(const Experiment& experiment, const Port& port, const std::byte* da
   }
 }
 
-std::string short_number(double value) { return formatted("%.3g", value); }
+std::string three_digits(double value) { return formatted("%.3g", value); }
 
 std::string text_of(const Extreme& extreme) {
-  return extreme.tensor + extreme.place + " is " + short_number(extreme.value);
+  return extreme.tensor + extreme.place + " is " + three_digits(extreme.value);
 }
 
 // Of gradients of the square root of a mean of squares that is 0.
@@ -114,19 +114,19 @@ std::optional<std::string> growing_loss(const Experiment& experiment, const Step
   const bool soon = ends && end - losses.begin() <= 2;  // too few to see them grow
   const double times = ends ? 2 : kGrowth;
   if (!soon && !(*largest > times * std::abs(losses[0]))) return std::nullopt;
-  std::string text = "the inner loss went from " + short_number(losses[0]) + " in inner step 1";
+  std::string text = "the inner loss went from " + three_digits(losses[0]) + " in inner step 1";
   if (largest != losses.begin()) {
-    text += " to " + short_number(*largest) + " in step " +
+    text += " to " + three_digits(*largest) + " in step " +
             std::to_string(largest - losses.begin() + 1);
   }
   if (ends) text += " and is not finite in step " + std::to_string(end - losses.begin() + 1);
   text += ": the inner steps diverge. ";
   if (facts.largest_rate && facts.largest_rate->value > facts.largest_rate->start) {
     return text + "The learned rate " + text_of(*facts.largest_rate) + " (it began at " +
-           short_number(facts.largest_rate->start) +
+           three_digits(facts.largest_rate->start) +
            "): give lr bounds in meta.parameters, or lower meta.optimizer.lr";
   }
-  return text + "Lower inner.optimizer.lr (" + short_number(experiment.config.inner.optimizer.lr) +
+  return text + "Lower inner.optimizer.lr (" + three_digits(experiment.config.inner.optimizer.lr) +
          ")";
 }
 
@@ -138,7 +138,7 @@ std::optional<std::string> meta_update_too_far(const Experiment& experiment, con
            "inner.window or a lower inner.optimizer.lr where gradients grow through the steps";
   }
   return "the meta-update goes too far: lower meta.optimizer.lr (" +
-         short_number(experiment.config.meta.optimizer.lr) + ")";
+         three_digits(experiment.config.meta.optimizer.lr) + ")";
 }
 
 }  // namespace
@@ -169,7 +169,7 @@ std::string likely_cause(const Experiment& experiment, const StepFacts& facts, c
   if (const auto root = root_of_zero(experiment, origin)) return *root;
   if (facts.negative_rate) {
     return "a learned rate is negative: " + text_of(*facts.negative_rate) + " (it began at " +
-           short_number(facts.negative_rate->start) +
+           three_digits(facts.negative_rate->start) +
            "), so inner steps climb the loss. Give lr `transform: exp` or bounds in "
            "meta.parameters, or lower meta.optimizer.lr";
   }

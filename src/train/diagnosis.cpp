@@ -10,7 +10,7 @@
 namespace mixflow {
 namespace {
 
-std::string short_number(double value) {
+std::string four_digits(double value) {
   return std::isnan(value) ? "nan" : formatted("%.4g", value);
 }
 
@@ -105,16 +105,16 @@ std::string describe(const Origin& origin, const Stage& stage, const Config& con
   const std::string place = place_in(origin.type.shape, origin.element);
   if (origin.input >= 0) {
     const Port& port = stage.inputs[static_cast<std::size_t>(origin.input)];
-    return port.name + place + " was " + short_number(origin.value) + " before the step";
+    return port.name + place + " was " + four_digits(origin.value) + " before the step";
   }
   std::string text = where_in_loops(origin.loops, config);
   text += (text.empty() ? "" : ": ") + origin.op;
   if (!origin.operands.empty()) {
     text += " of ";
     for (std::size_t i = 0; i < origin.operands.size(); ++i)
-      text += (i == 0 ? "" : " and ") + short_number(origin.operands[i]);
+      text += (i == 0 ? "" : " and ") + four_digits(origin.operands[i]);
   }
-  text += " gave " + short_number(origin.value);
+  text += " gave " + four_digits(origin.value);
   if (!place.empty()) text += " at " + place;
   text += " of " + to_string(origin.type);
   if (!origin.label.empty()) text += " in \"" + origin.label + "\"";

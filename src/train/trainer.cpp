@@ -37,6 +37,7 @@
 #include "train/tensorboard.h"
 #include "train/threads.h"
 #include "train/unmoved.h"
+#include "util/clock.h"
 #include "util/failure.h"
 #include "util/file.h"
 #include "util/text.h"
@@ -44,16 +45,10 @@
 namespace mixflow {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Records are handed to the system when the next meta-step would leave them behind for longer.
 constexpr double kLiveSeconds = 1;
 // A checkpoint comes after so long, too, however long the meta-steps are.
 constexpr double kCheckpointSeconds = 300;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double unix_seconds() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -159,7 +154,7 @@ class Trainer {
   void summarize_evals();
   void checkpoint(std::int64_t t);
   void mark(std::int64_t t);
-  double wall() const { return wall_before_ + since(start_); }
+  double wall() const { return wall_before_ + seconds_since(start_); }
   std::int64_t log_every() const { return std::max<std::int64_t>(config().meta.steps / 1000, 1); }
 
   const Clock::time_point start_;
@@ -321,9 +316,9 @@ void Trainer::loop() {
     if (!options_.trace.empty() && t == std::min(begin_ + 2, steps)) trace.emplace(threads_);
     step_.run(t, trace ? &*trace : nullptr);
     if (options_.steps_done != nullptr) *options_.steps_done = t;
-    const double step_s = since(step_start);
+    const double step_s = seconds_since(step_start);
     steps_s_ += step_s;
-    if (t == begin_ + 1) summary_.first_step_s = since(start_);
+    if (t == begin_ + 1) summary_.first_step_s = seconds_since(start_);
     if (trace) write_trace(t, *trace);
     check_step(t);
     losses_.add(train_.result("outer_loss"));
@@ -333,7 +328,7 @@ void Trainer::loop() {
     if (every > 0 && t % every == 0 && t < steps) evaluate(t, source_->watched_split());
     if (checkpoint_due(t) && t < steps) checkpoint(t);
     progress_->update(t, losses_.last());
-    if (since(flushed_) + step_s > kLiveSeconds) flush();
+    if (seconds_since(flushed_) + step_s > kLiveSeconds) flush();
   }
   summary_.steps = t;
   summary_.interrupted = t < steps;
@@ -343,7 +338,7 @@ void Trainer::loop() {
 }
 
 bool Trainer::checkpoint_due(std::int64_t t) const {
-  return t % config().meta.checkpoint_every == 0 || since(saved_) > kCheckpointSeconds;
+  return t % config().meta.checkpoint_every == 0 || seconds_since(saved_) > kCheckpointSeconds;
 }
 
 // What was appended is there for readers, also after a kill; not synced.
@@ -570,7 +565,7 @@ void Trainer::evaluate(std::int64_t t, Split split) {
   flush();  // it may take long
   const Clock::time_point start = Clock::now();
   const EvalResult result = evaluator_.run(split, t);
-  const double seconds = since(start);
+  const double seconds = seconds_since(start);
   evals_s_ += seconds;
   check(result);
   evals_->append(to_json(result) + "\n");

@@ -14,13 +14,12 @@
 #include "transform/liveness.h"
 #include "transform/rebuild.h"
 #include "transform/transform.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
 
 using RegionPtr = std::shared_ptr<const Region>;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // What a structural node's input is to the body.
 enum class Role : std::uint8_t { constant, carry, init, theta, x };
@@ -40,7 +39,7 @@ struct Binding {
 };
 
 // Where an output of the old node comes from now.
-struct Source {
+struct Origin {
   enum class Kind : std::uint8_t { dead, result, input, broadcast, full };
   Kind kind = Kind::dead;
   int index =
@@ -51,7 +50,7 @@ struct Source {
 struct Trimmed {
   RegionPtr region;         // null: no result is left to compute
   std::vector<int> inputs;  // the new node's inputs, as positions in the old node's
-  std::vector<Source> outputs;
+  std::vector<Origin> outputs;
 };
 
 bool is_invariant(const Region& region, std::size_t k) {
@@ -141,22 +140,22 @@ class Dce {
     }
     Ids out;
     for (std::size_t i = 0; i < node.out.size(); ++i) {
-      const Source& source = trimmed.outputs[i];
+      const Origin& source = trimmed.outputs[i];
       const Type& type = graph.type(node.out[i]);
       switch (source.kind) {
-        case Source::Kind::dead:
+        case Origin::Kind::dead:
           out.push_back(kNone);
           break;
-        case Source::Kind::result:
+        case Origin::Kind::result:
           out.push_back(results[index(source.index)]);
           break;
-        case Source::Kind::input:
+        case Origin::Kind::input:
           out.push_back(in[index(source.index)]);
           break;
-        case Source::Kind::broadcast:
+        case Origin::Kind::broadcast:
           out.push_back(b.broadcast(in[index(source.index)], {0}, type.shape));
           break;
-        case Source::Kind::full:
+        case Origin::Kind::full:
           out.push_back(b.full(source.value, type.dtype, type.shape));
           break;
       }
@@ -209,10 +208,10 @@ class Dce {
     return known_.emplace(std::move(key), std::move(trimmed)).first->second;
   }
 
-  static Source source_of(const OpDef& op, const Region& region, const std::vector<Slot>& slots,
+  static Origin origin_of(const OpDef& op, const Region& region, const std::vector<Slot>& slots,
                           std::size_t output) {
-    using Kind = Source::Kind;
-    const Source result{Kind::result, 0, 0};
+    using Kind = Origin::Kind;
+    const Origin result{Kind::result, 0, 0};
     if (&op == &op::k_grad) return result;
     const Graph& body = *region.body;
     const Id id = body.outputs[output];
@@ -222,7 +221,7 @@ class Dce {
       const int position = region.num_consts + static_cast<int>(output);
       const bool stays =
           &op == &op::k_map ? full && node->attrs.value == 0 : is_invariant(region, output);
-      return stays ? Source{Kind::input, position, 0} : result;
+      return stays ? Origin{Kind::input, position, 0} : result;
     }
     if (full) return {Kind::full, 0, node->attrs.value};
     if (node != nullptr) return result;
@@ -230,7 +229,7 @@ class Dce {
     const auto slot = std::ranges::find(slots, input, &Slot::body);
     const int position = static_cast<int>(slot - slots.begin());
     if (slot->role == Role::x || &op == &op::k_fused) return {Kind::input, position, 0};
-    return slot->role == Role::constant ? Source{Kind::broadcast, position, 0} : result;
+    return slot->role == Role::constant ? Origin{Kind::broadcast, position, 0} : result;
   }
 
   // One region being trimmed.
@@ -250,8 +249,8 @@ class Dce {
     Trimmed trimmed;
     Mask computed(used.size(), false);
     for (std::size_t i = 0; i < used.size(); ++i) {
-      trimmed.outputs.push_back(used[i] ? source_of(op, *old, slots, i) : Source{});
-      computed[i] = trimmed.outputs[i].kind == Source::Kind::result;
+      trimmed.outputs.push_back(used[i] ? origin_of(op, *old, slots, i) : Origin{});
+      computed[i] = trimmed.outputs[i].kind == Origin::Kind::result;
     }
     if (!any(computed)) return trimmed;
 
@@ -316,7 +315,7 @@ class Dce {
   }
 
   // The new body's outputs; tells `sources` which of the new node's results they are.
-  static Ids outputs_of(const Work& work, std::vector<Source>& sources) {
+  static Ids outputs_of(const Work& work, std::vector<Origin>& sources) {
     const Graph& body = *work.old.body;
     if (&work.op == &op::k_grad) {
       int next = 0;

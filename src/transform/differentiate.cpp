@@ -4,13 +4,10 @@
 
 #include "transform/rebuild.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
-namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
-
-}  // namespace
+namespace {}  // namespace
 
 Ids emit_derived(Builder& builder, std::int32_t node, const DerivedLoop& derived,
                  std::span<const Id> carried, std::span<const Id> derivatives) {

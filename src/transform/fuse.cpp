@@ -7,11 +7,10 @@
 #include "ops/op_list.h"
 #include "transform/fuse_group.h"
 #include "transform/rebuild.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 Ids mapped(const Ids& map, const Ids& ids) {
   Ids result;

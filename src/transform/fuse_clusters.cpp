@@ -4,14 +4,13 @@
 
 #include "graph/op.h"
 #include "ops/fused_lower.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
 
 constexpr std::size_t kMaxInputs = 24;
 constexpr std::size_t kMaxOutputs = 24;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Reductions that a kernel can do: maxima over the last axis, sums over neighbouring axes.
 bool is_fusable_reduction(const Node& node, int rank) {

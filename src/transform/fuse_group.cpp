@@ -8,13 +8,12 @@
 #include "transform/fuse_clusters.h"
 #include "transform/fuse_recompute.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
 
 constexpr int kMaxRounds = 8;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 class Grouping {
  public:

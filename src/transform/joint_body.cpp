@@ -5,13 +5,12 @@
 #include "ops/op_list.h"
 #include "transform/partition.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
 
 using Kind = Source::Kind;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 bool is_mixed_grad(const Node& node) {
   return node.op == &op::k_grad && node.attrs.region->grad_mode == GradMode::mixed;

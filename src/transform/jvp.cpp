@@ -6,14 +6,13 @@
 #include "ops/op_list.h"
 #include "transform/differentiate.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
 
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
-
 // Tangent of a primitive. At least one input has one.
-struct PrimitiveRule {
+struct PushforwardRule {
   Builder& b;
   const Call& call;
   std::span<const Id> tangents;
@@ -102,7 +101,7 @@ class Jvp {
       if (plain || !is_float(b_.dtype(out[0]))) return;
       b_.set_label(derived_label(node.label, "dot"));
       const Call call{*node.op, in, out[0], node.attrs};
-      set(node.out[0], out[0], std::visit(PrimitiveRule{b_, call, dots}, node.op->deriv));
+      set(node.out[0], out[0], std::visit(PushforwardRule{b_, call, dots}, node.op->deriv));
     } else if (loop && loops_ == Loops::apart) {
       emit_apart(node, in, dots);
     } else if (node.op == &op::k_scan) {

@@ -3,13 +3,10 @@
 #include <algorithm>
 
 #include "ops/op_list.h"
+#include "util/index.h"
 
 namespace mixflow {
-namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
-
-}  // namespace
+namespace {}  // namespace
 
 bool any(const Mask& mask) { return std::ranges::find(mask, true) != mask.end(); }
 

@@ -13,13 +13,12 @@
 #include "ops/op_list.h"
 #include "transform/differentiate.h"
 #include "transform/joint_body.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
 
 using Kind = Source::Kind;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Outputs of the body that have a cotangent in some iteration: a carry's comes from later
 // iterations too.

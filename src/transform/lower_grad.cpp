@@ -5,11 +5,10 @@
 #include "ops/op_list.h"
 #include "transform/differentiate.h"
 #include "transform/rebuild.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Lowers bodies first: what is left of them are grad nodes of this graph only.
 class LowerGrad {

@@ -6,14 +6,13 @@
 #include "ops/builder.h"
 #include "ops/op_list.h"
 #include "transform/rebuild.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
 
 // Of one dot_sum. Straight code of many steps adds up any number, and kernels take 64 operands.
 constexpr std::size_t kMostPairs = 24;
-
-std::size_t index(Id id) { return static_cast<std::size_t>(id); }
 
 // A tree of additions, flattened: its products (of one type) in order, the term they are
 // accumulated onto, and the rest. Ids are those of the graph being rewritten.

@@ -10,11 +10,10 @@
 #include "ops/op_list.h"
 #include "transform/rebuild.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Inputs of a map by group.
 struct Groups {

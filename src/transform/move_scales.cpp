@@ -8,11 +8,10 @@
 #include "ops/builder.h"
 #include "ops/op_list.h"
 #include "transform/rebuild.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(Id id) { return static_cast<std::size_t>(id); }
 
 // How many times smaller what is multiplied instead has to be.
 constexpr std::int64_t kSmaller = 2;

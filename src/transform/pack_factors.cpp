@@ -14,11 +14,10 @@
 #include "ops/op_list.h"
 #include "ops/pack.h"
 #include "transform/rebuild.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // A matrix of a body as a factor of products.
 struct Factor {

@@ -5,11 +5,10 @@
 #include "graph/op.h"
 #include "ops/op_list.h"
 #include "transform/liveness.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 class Partition {
  public:

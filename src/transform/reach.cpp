@@ -4,11 +4,10 @@
 #include <utility>
 
 #include "ops/op_list.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 constexpr std::size_t kWord = 64;
 

@@ -8,14 +8,13 @@
 #include "transform/differentiate.h"
 #include "transform/rebuild.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
 
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
-
 // Cotangent of input i of a primitive.
-struct PrimitiveRule {
+struct PullbackRule {
   Builder& b;
   const Call& call;
   int i;
@@ -87,7 +86,7 @@ class Pullback {
       const Call call{*node.op, node.in, node.out[0], node.attrs};
       for (std::size_t i = 0; i < node.in.size(); ++i) {
         if (!is_active(node.in[i])) continue;
-        const PrimitiveRule rule{b_, call, static_cast<int>(i), out_bars[0]};
+        const PullbackRule rule{b_, call, static_cast<int>(i), out_bars[0]};
         accumulate(node.in[i], std::visit(rule, node.op->deriv));
       }
       return;

@@ -13,11 +13,10 @@
 #include "transform/differentiate.h"
 #include "transform/rebuild.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Graphs with what their loops keep in a gradient that is differentiated.
 class DifferentiatedPolicies {

@@ -15,11 +15,10 @@
 #include "transform/rebuild.h"
 #include "transform/transform.h"
 #include "util/error.h"
+#include "util/index.h"
 
 namespace mixflow {
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Which values are batched, from which inputs are.
 class Batched {

@@ -8,10 +8,6 @@ using namespace mixflow;
 
 namespace {
 
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 Args bench(const Args& more) { return Args{"bench", "--reps", "3"} + tiny(more); }
 
 const Args kGrid = {"--over", "inner.steps=1,2", "--over", "gradient.mode=reverse,mixed"};

@@ -9,10 +9,6 @@ using namespace mixflow;
 
 namespace {
 
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 std::string sinusoid(const std::string& name = "c") {
   return "name: " + name +
          "\ndata: {kind: sinusoid}\nmodel: {kind: mlp, hidden: [4]}\n"

@@ -9,10 +9,6 @@ using namespace mixflow;
 
 namespace {
 
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 // mixed and reverse, two seeds each, in runs/.
 void train_runs(const std::filesystem::path& directory) {
   for (const std::string mode : {"mixed", "reverse"}) {

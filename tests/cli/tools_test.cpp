@@ -11,10 +11,6 @@ const nlohmann::json& only_plan(const nlohmann::json& json) {
   return json.at("plans")[0];
 }
 
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 }  // namespace
 
 TEST_CASE("plan promises what a run needs, in every mode") {

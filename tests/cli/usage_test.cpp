@@ -8,7 +8,7 @@ namespace {
 const Args kSubcommands = {"train", "plan", "sweep", "check", "grad", "report", "graph", "info"};
 
 // One message, of one line, and nothing on stdout.
-void check_refused(const Args& args, const std::string& message) {
+void check_usage_refused(const Args& args, const std::string& message) {
   const TemporaryDirectory directory;
   const Outcome outcome = mixflow::mixflow(args, directory.path);
   CAPTURE(args.size());
@@ -44,51 +44,56 @@ TEST_CASE("the help of every subcommand has an example that names it") {
 TEST_CASE("a wrong command line is refused with one message that names the way out") {
   const std::string known =
       " (subcommands: train, plan, bench, sweep, check, grad, report, graph, info)";
-  check_refused({}, "expected a subcommand" + known);
-  check_refused({"nope"}, "unknown subcommand nope" + known);
-  check_refused({"trian", "x.yaml"}, "unknown subcommand trian, did you mean train?" + known);
-  check_refused({"--verbos"}, "unknown option --verbos, did you mean --version?" + known);
-  check_refused({"train"},
-                "train: expected a CONFIG: mixflow train configs/quickstart.yaml (or --schema)");
-  check_refused(
+  check_usage_refused({}, "expected a subcommand" + known);
+  check_usage_refused({"nope"}, "unknown subcommand nope" + known);
+  check_usage_refused({"trian", "x.yaml"}, "unknown subcommand trian, did you mean train?" + known);
+  check_usage_refused({"--verbos"}, "unknown option --verbos, did you mean --version?" + known);
+  check_usage_refused(
+      {"train"}, "train: expected a CONFIG: mixflow train configs/quickstart.yaml (or --schema)");
+  check_usage_refused(
       {"train", "--thread", "2"},
       "train: unknown option --thread, did you mean --threads? (see mixflow train --help)");
-  check_refused({"train", "--nope=3", "a.yaml"},
-                "train: unknown option --nope (see mixflow train --help)");
-  check_refused({"train", "a.yaml", "b.yaml"},
-                "train: unexpected argument b.yaml (see mixflow train --help)");
-  check_refused({"train", "a.yaml", "-s"},
-                "train: --set: 1 required TEXT missing (see mixflow train --help)");
-  check_refused({"train", "a.yaml", "--threads", "-1"},
-                "train: --threads: Value -1 not in range 0 to 1024 (see mixflow train --help)");
-  check_refused({"plan"}, "plan: CONFIG is required (see mixflow plan --help)");
-  check_refused({"graph", "a.yaml", "--stage", "x"},
-                "graph: --stage: x not in {loss,inner-grad,meta-grad,program} (see mixflow graph "
-                "--help)");
+  check_usage_refused({"train", "--nope=3", "a.yaml"},
+                      "train: unknown option --nope (see mixflow train --help)");
+  check_usage_refused({"train", "a.yaml", "b.yaml"},
+                      "train: unexpected argument b.yaml (see mixflow train --help)");
+  check_usage_refused({"train", "a.yaml", "-s"},
+                      "train: --set: 1 required TEXT missing (see mixflow train --help)");
+  check_usage_refused(
+      {"train", "a.yaml", "--threads", "-1"},
+      "train: --threads: Value -1 not in range 0 to 1024 (see mixflow train --help)");
+  check_usage_refused({"plan"}, "plan: CONFIG is required (see mixflow plan --help)");
+  check_usage_refused(
+      {"graph", "a.yaml", "--stage", "x"},
+      "graph: --stage: x not in {loss,inner-grad,meta-grad,program} (see mixflow graph "
+      "--help)");
 }
 
 TEST_CASE("a missing config, a bad override and a bad output directory are the user's errors") {
   for (const std::string name : {"train", "plan", "check", "grad", "graph"}) {
-    check_refused({name, "none.yaml"},
-                  "none.yaml: cannot open the config: No such file or directory; check the path, "
-                  "which is relative to the current directory");
+    check_usage_refused(
+        {name, "none.yaml"},
+        "none.yaml: cannot open the config: No such file or directory; check the path, "
+        "which is relative to the current directory");
   }
-  check_refused({"train", shipped("quickstart.yaml"), "-s", "a.b=1"},
-                "-s a.b=1: a: unknown key; keys here: name, seed, precision, threads, data, model, "
-                "inner, meta, gradient");
-  check_refused({"train", shipped("quickstart.yaml"), "--out", "/dev/null/run"},
-                "/dev/null/run: cannot be created: Not a directory; choose another --out");
+  check_usage_refused(
+      {"train", shipped("quickstart.yaml"), "-s", "a.b=1"},
+      "-s a.b=1: a: unknown key; keys here: name, seed, precision, threads, data, model, "
+      "inner, meta, gradient");
+  check_usage_refused({"train", shipped("quickstart.yaml"), "--out", "/dev/null/run"},
+                      "/dev/null/run: cannot be created: Not a directory; choose another --out");
   const std::string long_name(300, 'x');
-  check_refused({"train", shipped("quickstart.yaml"), "--out", long_name},
-                long_name + ": cannot be created: File name too long; choose another --out");
+  check_usage_refused({"train", shipped("quickstart.yaml"), "--out", long_name},
+                      long_name + ": cannot be created: File name too long; choose another --out");
 }
 
 TEST_CASE("sizes that no machine holds are refused by the tensor's name or the work they ask for") {
   const Args quick = {"plan", shipped("quickstart.yaml"), "-s"};
-  check_refused(quick + Args{"model.hidden=[2000000000, 2000000000]"},
-                "model: layers.1.weight of shape [2000000000,2000000000] is too large: expected at "
-                "most 2^48 elements; lower the sizes of model, data, inner.steps or meta.batch");
-  check_refused(
+  check_usage_refused(
+      quick + Args{"model.hidden=[2000000000, 2000000000]"},
+      "model: layers.1.weight of shape [2000000000,2000000000] is too large: expected at "
+      "most 2^48 elements; lower the sizes of model, data, inner.steps or meta.batch");
+  check_usage_refused(
       quick + Args{"model.hidden=[10000000, 1000000]"} +
           set({"data.shots=20000", "data.queries=20000"}),
       "the experiment is too large: more than 2^63 FLOPs; lower the sizes of model, data, "
@@ -97,9 +102,10 @@ TEST_CASE("sizes that no machine holds are refused by the tensor's name or the w
 
 TEST_CASE("a seed is read to its last digit or refused") {
   const Args quick = {"graph", shipped("quickstart.yaml"), "-s"};
-  check_refused(quick + Args{"seed=9007199254740993"},
-                "-s seed=9007199254740993: seed: expected an integer >= 0, got 9007199254740993, "
-                "which is more than 9007199254740992 (seeds everything random; default 1)");
+  check_usage_refused(
+      quick + Args{"seed=9007199254740993"},
+      "-s seed=9007199254740993: seed: expected an integer >= 0, got 9007199254740993, "
+      "which is more than 9007199254740992 (seeds everything random; default 1)");
 }
 
 TEST_CASE("results that cannot be written are a failed run") {

@@ -14,7 +14,7 @@ namespace {
 Array parse(const std::string& file) {
   return parse_npy(SharedBytes::own(as_bytes(file)), "a.npy");
 }
-std::string refusal(const std::string& file) {
+std::string npy_refusal(const std::string& file) {
   return message_of<UserError>([&] { parse(file); });
 }
 using Numbers = std::vector<double>;
@@ -96,7 +96,7 @@ TEST_CASE("texts are read as codes of the distinct ones") {
             .texts == std::vector<std::string>{"ab", "c"});
   CHECK(parse(npy(">U1", "(1,)", std::string("\0\0\0z", 4))).texts ==
         std::vector<std::string>{"z"});
-  CHECK(refusal(npy("<U3", "(2,)", "12345")) ==
+  CHECK(npy_refusal(npy("<U3", "(2,)", "12345")) ==
         "a.npy: truncated: 5 bytes of data found, 24 expected for text[2]");
 }
 
@@ -135,53 +135,54 @@ TEST_CASE("versions 2 and 3, with a four-byte header length, are read") {
 }
 
 TEST_CASE("a truncated or overlong file tells the bytes found and expected") {
-  CHECK(refusal(npy("<f4", "(10, 10)", std::string(100, 'x'))) ==
+  CHECK(npy_refusal(npy("<f4", "(10, 10)", std::string(100, 'x'))) ==
         "a.npy: truncated: 100 bytes of data found, 400 expected for float32[10,10]");
-  CHECK(refusal(npy("<f4", "(1,)", "12345")) ==
+  CHECK(npy_refusal(npy("<f4", "(1,)", "12345")) ==
         "a.npy: too long: 5 bytes of data found, 4 expected for float32[1]");
-  CHECK(refusal(npy("<f4", "(1,)", "1234").substr(0, 40)) ==
+  CHECK(npy_refusal(npy("<f4", "(1,)", "1234").substr(0, 40)) ==
         "a.npy: truncated inside the .npy header (40 bytes in all)");
 }
 
 TEST_CASE("what is no array of numbers is refused with the way out") {
-  CHECK(refusal("PK\3\4 something else") ==
+  CHECK(npy_refusal("PK\3\4 something else") ==
         "a.npy: not a .npy file (it does not begin with \\x93NUMPY)");
-  CHECK(refusal("") == "a.npy: not a .npy file (it does not begin with \\x93NUMPY)");
-  CHECK(refusal(npy("|O", "(2,)", "pickle")) ==
+  CHECK(npy_refusal("") == "a.npy: not a .npy file (it does not begin with \\x93NUMPY)");
+  CHECK(npy_refusal(npy("|O", "(2,)", "pickle")) ==
         "a.npy: an array of Python objects (dtype object), expected plain numbers; save it again "
         "with "
         ".astype(\"float32\")");
-  CHECK(refusal(npy("<M8[ns]", "(1,)", "12345678")) ==
+  CHECK(npy_refusal(npy("<M8[ns]", "(1,)", "12345678")) ==
         "a.npy: an array of dates or times, expected plain numbers; save it again with "
         ".astype(\"int64\").astype(\"float64\")");
-  CHECK(refusal(npy("<c8", "(1,)", "12345678")) ==
+  CHECK(npy_refusal(npy("<c8", "(1,)", "12345678")) ==
         "a.npy: an array of complex numbers, expected plain numbers; save it again with "
         "numpy.stack([a.real, a.imag], -1)");
-  CHECK(refusal(npy("<f16", "(1,)", "1234567812345678")) ==
+  CHECK(npy_refusal(npy("<f16", "(1,)", "1234567812345678")) ==
         "a.npy: an array of long doubles, expected plain numbers; save it again with "
         ".astype(\"float64\")");
-  CHECK(refusal(npy("|V7", "(1,)", "1234567")) ==
+  CHECK(npy_refusal(npy("|V7", "(1,)", "1234567")) ==
         "a.npy: dtype '|V7' is not supported, expected integers of 8 to 64 bits, bool, float16, "
         "bfloat16, float32 or float64; save it again with .astype(\"float32\")");
-  CHECK(refusal(npy_with_header("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}",
-                                "1234")) ==
+  CHECK(npy_refusal(npy_with_header(
+            "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", "1234")) ==
         "a.npy: a structured array (records with named fields), expected plain numbers; save each "
         "field as an array of its own");
   std::string version = npy("<f4", "(1,)", "1234");
   version[6] = 9;
-  CHECK(refusal(version) == "a.npy: .npy version 9, expected 1, 2 or 3");
+  CHECK(npy_refusal(version) == "a.npy: .npy version 9, expected 1, 2 or 3");
 }
 
 TEST_CASE("damaged headers are refused where they are damaged") {
-  CHECK(refusal(npy_with_header("{'descr': '<f4', 'shape': (1,)}", "1234")) ==
+  CHECK(npy_refusal(npy_with_header("{'descr': '<f4', 'shape': (1,)}", "1234")) ==
         "a.npy: the .npy header is damaged near byte 31 of its text");
-  CHECK(refusal(npy("<f4", "(-1,)", "1234")) ==
+  CHECK(npy_refusal(npy("<f4", "(-1,)", "1234")) ==
         "a.npy: the .npy header is damaged near byte 51 of its text");
-  CHECK(refusal(npy("<f4", "(4611686018427387904, 8)", "")) ==
+  CHECK(npy_refusal(npy("<f4", "(4611686018427387904, 8)", "")) ==
         "a.npy: the .npy header gives an impossible shape float32[4611686018427387904,8]");
-  CHECK(refusal(npy("<f4", "(0, 4611686018427387904, 8)", "")) ==
+  CHECK(npy_refusal(npy("<f4", "(0, 4611686018427387904, 8)", "")) ==
         "a.npy: the .npy header gives an impossible shape float32[0,4611686018427387904,8]");
-  CHECK(refusal(npy("<f4", "(99999999999999999999,)", "")).find("damaged") != std::string::npos);
+  CHECK(npy_refusal(npy("<f4", "(99999999999999999999,)", "")).find("damaged") !=
+        std::string::npos);
 }
 
 TEST_CASE("every truncation and thousands of flipped bits are read or refused, never more") {
@@ -194,7 +195,7 @@ TEST_CASE("every truncation and thousands of flipped bits are read or refused, n
     std::string bad = good;
     for (int flips = 0; flips <= i % 3; ++flips)
       bad[choose.below(bad.size())] ^= static_cast<char>(1 << choose.below(8));
-    refused += refusal(bad) != "(nothing was thrown)";
+    refused += npy_refusal(bad) != "(nothing was thrown)";
   }
   CHECK(refused > 2000);
 }

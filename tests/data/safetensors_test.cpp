@@ -19,7 +19,7 @@ NamedTensor tensor(const std::string& name, StoredType type, const Shape& shape,
   return {name, type, shape, as_bytes(raw(values))};
 }
 
-TensorFile example() {
+TensorFile example_file() {
   TensorFile file;
   file.metadata = {{"step", "12"}, {"made by", "a \"test\""}};
   file.tensors = {
@@ -39,17 +39,17 @@ std::string text_of(const std::vector<std::byte>& bytes) {
 std::string file_with(const std::string& header, const std::string& data = "") {
   return raw(static_cast<std::uint64_t>(header.size())) + header + data;
 }
-std::string refusal(const std::string& file) {
+std::string safetensors_refusal(const std::string& file) {
   return message_of<UserError>([&] { parse_safetensors(as_bytes(file), "a.safetensors"); });
 }
 
 TEST_CASE("what is written is read back: every type, scalars, empty tensors, metadata") {
   const TemporaryDirectory directory;
-  write_safetensors(directory / "a.safetensors", example());
+  write_safetensors(directory / "a.safetensors", example_file());
   const TensorFile found = read_safetensors(directory / "a.safetensors");
-  CHECK(found.metadata == example().metadata);
+  CHECK(found.metadata == example_file().metadata);
   REQUIRE(found.tensors.size() == 5);
-  for (const NamedTensor& expected : example().tensors) {
+  for (const NamedTensor& expected : example_file().tensors) {
     REQUIRE(found.find(expected.name) != nullptr);
     CHECK(*found.find(expected.name) == expected);
   }
@@ -58,7 +58,7 @@ TEST_CASE("what is written is read back: every type, scalars, empty tensors, met
 }
 
 TEST_CASE("every tensor is aligned to its element") {
-  const std::string bytes = text_of(format_safetensors(example()));
+  const std::string bytes = text_of(format_safetensors(example_file()));
   std::uint64_t header_size = 0;
   std::memcpy(&header_size, bytes.data(), 8);
   CHECK(header_size % 8 == 0);
@@ -161,91 +161,97 @@ TEST_CASE("headers of megabytes take memory in proportion, and endless ones are 
   rlimit tight = before;
   tight.rlim_cur = 256 << 20;
   if (kThorough) REQUIRE(::setrlimit(RLIMIT_DATA, &tight) == 0);
-  CHECK(refusal(file_with(R"({"w":{"x":[)" + repeated("{},", size) + "]}}")) ==
+  CHECK(safetensors_refusal(file_with(R"({"w":{"x":[)" + repeated("{},", size) + "]}}")) ==
         "a.safetensors: w: dtype: expected a text such as \"F32\"");
-  CHECK(refusal(file_with(R"({"w":{"shape":[)" + repeated("0,", size) + "]}}")) ==
+  CHECK(safetensors_refusal(file_with(R"({"w":{"shape":[)" + repeated("0,", size) + "]}}")) ==
         "a.safetensors: w: shape: more than 32 numbers");
-  CHECK(refusal(file_with(R"({"w":[)" + repeated("[],", size) + "]}")) ==
+  CHECK(safetensors_refusal(file_with(R"({"w":[)" + repeated("[],", size) + "]}")) ==
         "a.safetensors: w: expected {dtype, shape, data_offsets}");
   std::string names = "{\"__metadata__\":{\"0\":\"\"";
   for (int i = 1; names.size() < size; ++i) names += ",\"" + std::to_string(i) + "\":\"\"";
-  CHECK(refusal(file_with(names + "}}")) == "a.safetensors: __metadata__: more than 10000 texts");
-  CHECK(refusal(file_with(std::string((16 << 20) + 1, ' '))) ==
+  CHECK(safetensors_refusal(file_with(names + "}}")) ==
+        "a.safetensors: __metadata__: more than 10000 texts");
+  CHECK(safetensors_refusal(file_with(std::string((16 << 20) + 1, ' '))) ==
         "a.safetensors: a header of 16777217 bytes, expected at most 16777216");
   ::setrlimit(RLIMIT_DATA, &before);
 }
 
 TEST_CASE("truncated files and false header sizes are refused") {
-  CHECK(refusal("1234567") == "a.safetensors: not a safetensors file (7 bytes)");
-  CHECK(refusal(raw(std::uint64_t{3}) + "{}") ==
+  CHECK(safetensors_refusal("1234567") == "a.safetensors: not a safetensors file (7 bytes)");
+  CHECK(safetensors_refusal(raw(std::uint64_t{3}) + "{}") ==
         "a.safetensors: not a safetensors file, or truncated: a header of 3 bytes in a file of 10");
-  CHECK(refusal(raw(~std::uint64_t{0}) + "{}") ==
+  CHECK(safetensors_refusal(raw(~std::uint64_t{0}) + "{}") ==
         "a.safetensors: not a safetensors file, or truncated: a header of 18446744073709551615 "
         "bytes in a file of 10");
-  CHECK(refusal(file_with(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "1234")) ==
+  CHECK(safetensors_refusal(
+            file_with(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "1234")) ==
         "a.safetensors: w: its data ends at byte 8 of the data, but the file holds 4; it may be "
         "truncated");
 }
 
 TEST_CASE("tensors must cover the data exactly once") {
-  CHECK(refusal(file_with(R"({"v":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
-                          R"("w":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
-                          "123456789012")) == "a.safetensors: \"w\" overlaps \"v\"");
-  CHECK(refusal(file_with(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
-                          "12345678")) == "a.safetensors: no tensor owns bytes 0 to 4 of the data");
-  CHECK(
-      refusal(file_with(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "12345678")) ==
-      "a.safetensors: 4 bytes after the last tensor belong to none");
+  CHECK(safetensors_refusal(file_with(R"({"v":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                                      R"("w":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+                                      "123456789012")) == "a.safetensors: \"w\" overlaps \"v\"");
+  CHECK(safetensors_refusal(
+            file_with(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "12345678")) ==
+        "a.safetensors: no tensor owns bytes 0 to 4 of the data");
+  CHECK(safetensors_refusal(
+            file_with(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "12345678")) ==
+        "a.safetensors: 4 bytes after the last tensor belong to none");
 }
 
 TEST_CASE("headers that contradict themselves or are none are refused with the reason") {
   const auto one = [](const std::string& tensor) {
     return file_with("{\"w\":" + tensor + "}", "1234");
   };
-  CHECK(refusal(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,4]})")) ==
+  CHECK(safetensors_refusal(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,4]})")) ==
         "a.safetensors: w: 4 bytes of data, expected 8 for F32[2]");
-  CHECK(refusal(one(R"({"dtype":"BF16","shape":[3],"data_offsets":[0,4]})")) ==
+  CHECK(safetensors_refusal(one(R"({"dtype":"BF16","shape":[3],"data_offsets":[0,4]})")) ==
         "a.safetensors: w: 4 bytes of data, expected 6 for BF16[3]");
-  CHECK(refusal(one(R"({"dtype":7,"shape":[1],"data_offsets":[0,4]})")) ==
+  CHECK(safetensors_refusal(one(R"({"dtype":7,"shape":[1],"data_offsets":[0,4]})")) ==
         "a.safetensors: w: dtype: expected a text such as \"F32\"");
-  CHECK(refusal(one(R"({"dtype":"F32","shape":[-1],"data_offsets":[0,4]})")) ==
+  CHECK(safetensors_refusal(one(R"({"dtype":"F32","shape":[-1],"data_offsets":[0,4]})")) ==
         "a.safetensors: w: shape: expected a list of whole numbers >= 0");
-  CHECK(refusal(one(R"({"dtype":"F32","shape":[1.0],"data_offsets":[0,4]})")) ==
+  CHECK(safetensors_refusal(one(R"({"dtype":"F32","shape":[1.0],"data_offsets":[0,4]})")) ==
         "a.safetensors: w: shape: expected a list of whole numbers >= 0");
-  CHECK(refusal(one(R"({"dtype":"F32","shape":[4611686018427387904,4,0],"data_offsets":[0,0]})")) ==
+  CHECK(safetensors_refusal(
+            one(R"({"dtype":"F32","shape":[4611686018427387904,4,0],"data_offsets":[0,0]})")) ==
         "a.safetensors: w: impossible shape [4611686018427387904,4,0]");
-  CHECK(refusal(one(R"({"dtype":"F32","shape":[1],"data_offsets":[4,0]})")) ==
+  CHECK(safetensors_refusal(one(R"({"dtype":"F32","shape":[1],"data_offsets":[4,0]})")) ==
         "a.safetensors: w: data_offsets: expected [begin, end] with begin <= end");
-  CHECK(refusal(one(R"({"dtype":"F32","shape":[1]})")) ==
+  CHECK(safetensors_refusal(one(R"({"dtype":"F32","shape":[1]})")) ==
         "a.safetensors: w: data_offsets: expected a list of whole numbers >= 0");
-  CHECK(refusal(one("3")) == "a.safetensors: w: expected {dtype, shape, data_offsets}");
-  CHECK(refusal(file_with("[1]")) == "a.safetensors: the header is not a JSON object");
-  CHECK(refusal(file_with("{\"a\"")) == "a.safetensors: the header is not JSON (byte 5)");
-  CHECK(refusal(file_with("{\"a\":1e999}")) == "a.safetensors: the header is not JSON");
-  CHECK(refusal(file_with("{\"a\":{\"b\":" + std::string(100'000, '['))) ==
+  CHECK(safetensors_refusal(one("3")) == "a.safetensors: w: expected {dtype, shape, data_offsets}");
+  CHECK(safetensors_refusal(file_with("[1]")) == "a.safetensors: the header is not a JSON object");
+  CHECK(safetensors_refusal(file_with("{\"a\"")) ==
+        "a.safetensors: the header is not JSON (byte 5)");
+  CHECK(safetensors_refusal(file_with("{\"a\":1e999}")) == "a.safetensors: the header is not JSON");
+  CHECK(safetensors_refusal(file_with("{\"a\":{\"b\":" + std::string(100'000, '['))) ==
         "a.safetensors: a: the header is nested too deeply");
-  CHECK(refusal(one(R"({"dtype":"F32","shape":[[1]],"data_offsets":[0,4]})")) ==
+  CHECK(safetensors_refusal(one(R"({"dtype":"F32","shape":[[1]],"data_offsets":[0,4]})")) ==
         "a.safetensors: w: shape: expected a list of whole numbers >= 0");
-  CHECK(refusal(one(R"({"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]})")) ==
-        "a.safetensors: \"shape\" occurs twice in the header");
-  CHECK(refusal(file_with(R"({"__metadata__":{"a":1}})")) ==
+  CHECK(
+      safetensors_refusal(one(R"({"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]})")) ==
+      "a.safetensors: \"shape\" occurs twice in the header");
+  CHECK(safetensors_refusal(file_with(R"({"__metadata__":{"a":1}})")) ==
         "a.safetensors: __metadata__: a: expected a text");
   const std::string w = R"("w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]})";
-  CHECK(refusal(file_with("{" + w + "," + w + "}", "1234")) ==
+  CHECK(safetensors_refusal(file_with("{" + w + "," + w + "}", "1234")) ==
         "a.safetensors: \"w\" occurs twice in the header");
 }
 
 TEST_CASE("every truncation and thousands of flipped bits are read or refused, never more") {
-  const std::string good = text_of(format_safetensors(example()));
+  const std::string good = text_of(format_safetensors(example_file()));
   for (std::size_t size = 0; size < good.size(); ++size)
-    CHECK(refusal(good.substr(0, size)) != "(nothing was thrown)");
+    CHECK(safetensors_refusal(good.substr(0, size)) != "(nothing was thrown)");
   Chooser choose{3};
   int refused = 0;
   for (int i = 0; i < 4000; ++i) {
     std::string bad = good;
     for (int flips = 0; flips <= i % 4; ++flips)
       bad[choose.below(bad.size())] ^= static_cast<char>(1 << choose.below(8));
-    refused += refusal(bad) != "(nothing was thrown)";
+    refused += safetensors_refusal(bad) != "(nothing was thrown)";
   }
   CHECK(refused > 2000);
 }

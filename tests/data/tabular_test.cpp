@@ -14,11 +14,11 @@ namespace mixflow {
 namespace {
 
 // Ten classes over `rows` rows; x holds the row's number.
-struct Files {
+struct TabularFiles {
   TemporaryDirectory directory;
   Config config;
 
-  explicit Files(int rows = 100, int classes = 10) {
+  explicit TabularFiles(int rows = 100, int classes = 10) {
     write_rows(directory / "x.npy", rows, 2);
     write_labels(directory / "y.npy", cyclic_labels(rows, classes));
     config.file = "a.yaml";
@@ -48,7 +48,7 @@ std::vector<int> rows_of(const Numbers& x) {
 std::set<int> distinct(const std::vector<int>& rows) { return {rows.begin(), rows.end()}; }
 
 TEST_CASE("splits have their shares, are disjoint and cover all rows") {
-  Files files;
+  TabularFiles files;
   files.data().validation = 0.3;
   files.data().test = 0.1;
   const auto source = files.source();
@@ -71,7 +71,7 @@ TEST_CASE("splits have their shares, are disjoint and cover all rows") {
 }
 
 TEST_CASE("the split is random by the seed, or ordered as the rows come") {
-  Files files;
+  TabularFiles files;
   const auto first = fill(*files.source(), Split::train, 0, 1, 1);
   CHECK(fill(*files.source(), Split::train, 0, 1, 1) == first);
   files.config.seed = 2;
@@ -85,7 +85,7 @@ TEST_CASE("the split is random by the seed, or ordered as the rows come") {
 }
 
 TEST_CASE("every example keeps its label") {
-  Files files;
+  TabularFiles files;
   files.data().batch = 7;
   files.data().outer_batch = 3;
   const Batches batches = fill(*files.source(), Split::train, 3, 4, 9);
@@ -98,7 +98,7 @@ TEST_CASE("every example keeps its label") {
 
 TEST_CASE(
     "small batches pass over the training split in epochs, without repeating a row within one") {
-  Files files;
+  TabularFiles files;
   files.data().batch = 7;  // 60 rows: 8 batches per epoch, 4 rows left out
   const auto source = files.source();
   CHECK_FALSE(source->same_batch_every_step());
@@ -113,7 +113,7 @@ TEST_CASE(
 }
 
 TEST_CASE("batches depend on seed, split, index and task alone; more steps only add batches") {
-  Files files;
+  TabularFiles files;
   files.data().batch = 7;
   files.data().outer_batch = 5;
   const auto source = files.source();
@@ -135,7 +135,7 @@ TEST_CASE("batches depend on seed, split, index and task alone; more steps only 
 }
 
 TEST_CASE("small outer batches come from the validation split and reach all of it") {
-  Files files;
+  TabularFiles files;
   files.data().outer_batch = 5;
   const auto source = files.source();
   const auto validation = distinct(rows_of(fill(*source, Split::validation, 0, 1, 1).outer[0]));
@@ -155,7 +155,7 @@ TEST_CASE("small outer batches come from the validation split and reach all of i
 }
 
 TEST_CASE("without a test share, evaluation uses the validation split") {
-  Files files;
+  TabularFiles files;
   files.data().test = 0;
   const auto source = files.source();
   CHECK(source->outer_batch(Split::test) == 20);
@@ -164,7 +164,7 @@ TEST_CASE("without a test share, evaluation uses the validation split") {
 }
 
 TEST_CASE("labels are integers for cross_entropy, numbers in a column for bce") {
-  Files files(100, 2);
+  TabularFiles files(100, 2);
   Field y = files.source()->fields()[1];
   CHECK(y.dtype == DType::i32);
   CHECK(y.shape == Shape{});
@@ -183,14 +183,14 @@ TEST_CASE("labels are integers for cross_entropy, numbers in a column for bce") 
 }
 
 TEST_CASE("images keep their axes in the batch's shape") {
-  Files files(20, 2);
+  TabularFiles files(20, 2);
   write_atomically(files.directory / "x.npy", npy("|u1", "(20, 2, 3, 1)", std::string(120, '\7')));
   CHECK(files.source()->fields()[0].shape == Shape{2, 3, 1});
   CHECK(make_schema(files.config)->fields()[0].shape == Shape{2, 3, 1});
 }
 
 TEST_CASE("a schema says of batches what the source does, from shapes and labels alone") {
-  Files files;
+  TabularFiles files;
   files.data().batch = 7;
   files.data().outer_batch = 5;
   const auto source = files.source();
@@ -211,7 +211,7 @@ TEST_CASE("a schema says of batches what the source does, from shapes and labels
 }
 
 TEST_CASE("what was read is told: files, splits, classes and ranges") {
-  Files files(100, 4);
+  TabularFiles files(100, 4);
   const DataFacts facts = files.source()->facts();
   REQUIRE(facts.files.size() == 2);
   CHECK(facts.files[0].path == files.data().x);
@@ -228,7 +228,7 @@ TEST_CASE("what was read is told: files, splits, classes and ranges") {
 }
 
 TEST_CASE("labels that are other numbers are mapped, and the mapping is told") {
-  Files files(100, 2);
+  TabularFiles files(100, 2);
   std::vector<std::int32_t> signs;
   for (int row = 0; row < 100; ++row) signs.push_back(row % 2 == 0 ? -1 : 1);
   write_labels(files.directory / "y.npy", signs);
@@ -243,7 +243,7 @@ TEST_CASE("labels that are other numbers are mapped, and the mapping is told") {
 }
 
 TEST_CASE("a file that is sorted by label and split in order is warned of") {
-  Files files(100, 2);
+  TabularFiles files(100, 2);
   std::vector<std::int32_t> sorted(100, 0);
   std::fill(sorted.begin() + 70, sorted.end(), 1);
   write_labels(files.directory / "y.npy", sorted);
@@ -255,7 +255,7 @@ TEST_CASE("a file that is sorted by label and split in order is warned of") {
 }
 
 TEST_CASE("images of 0 .. 255 that are not scaled are warned of") {
-  Files files(20, 2);
+  TabularFiles files(20, 2);
   std::string pixels(120, '\7');
   pixels[5] = '\xff';
   write_atomically(files.directory / "x.npy", npy("|u1", "(20, 6)", pixels));
@@ -267,7 +267,7 @@ TEST_CASE("images of 0 .. 255 that are not scaled are warned of") {
 }
 
 TEST_CASE("regression targets keep all their columns") {
-  Files files;
+  TabularFiles files;
   write_rows(files.directory / "targets.npy", 100, 3);
   files.data().y = files.directory / "targets.npy";
   files.data().target = Target::regression;
@@ -285,7 +285,7 @@ TEST_CASE("regression targets keep all their columns") {
 }
 
 TEST_CASE("shares and batches that the rows are too few for are refused") {
-  Files files;
+  TabularFiles files;
   files.data().batch = 61;
   CHECK(files.refusal() ==
         "a.yaml: data.batch: 61 examples asked for, but the training split has 60; 0 takes all of "
@@ -306,7 +306,7 @@ TEST_CASE("shares and batches that the rows are too few for are refused") {
 }
 
 TEST_CASE("targets that do not fit the loss are refused") {
-  Files files;
+  TabularFiles files;
   files.config.inner.loss = Loss::mse;
   CHECK_THROWS_AS(files.source(), InternalError);
   files.config.inner.loss = Loss::bce;

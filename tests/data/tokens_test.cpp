@@ -15,11 +15,11 @@ namespace mixflow {
 namespace {
 
 // Ids 0, 1, 2, .. of one file, so that a token tells its place in the stream.
-struct Files {
+struct TokenFiles {
   TemporaryDirectory directory;
   Config config;
 
-  explicit Files(std::int64_t tokens = 1000, int vocab = 1000) {
+  explicit TokenFiles(std::int64_t tokens = 1000, int vocab = 1000) {
     config.file = "a.yaml";
     config.origins[""] = config.file;
     config.inner.loss = Loss::cross_entropy;
@@ -75,7 +75,7 @@ Numbers prefix(const Numbers& numbers, std::size_t count) {
 }
 
 TEST_CASE("a source of tokens tells its sizes: one field of sequence + 1 tokens") {
-  Files files;
+  TokenFiles files;
   auto source = files.source();
   REQUIRE(source->fields().size() == 1);
   CHECK(source->fields()[0].name == "tokens");
@@ -91,7 +91,7 @@ TEST_CASE("a source of tokens tells its sizes: one field of sequence + 1 tokens"
 
 TEST_CASE("windows lie inside their split and begin everywhere in it") {
   // train 0..699, validation 700..899, test 900..999; a window has 8 tokens
-  const auto source = Files().source();
+  const auto source = TokenFiles().source();
   const Batches train = fill(*source, Split::train, 0, 40, 100),
                 validation = fill(*source, Split::validation, 0, 2000, 1),
                 test = fill(*source, Split::test, 0, 2000, 1);
@@ -111,14 +111,14 @@ TEST_CASE("windows lie inside their split and begin everywhere in it") {
 }
 
 TEST_CASE("a window as long as its split is the split") {
-  Files files(100);
+  TokenFiles files(100);
   files.data().sequence = 9;
   const Batches batches = fill(*files.source(), Split::test, 3, 2, 2);
   CHECK(starts(batches.outer[0], 10) == std::set<double>{90});
 }
 
 TEST_CASE("each file of a text is cut by its own length, and files follow each other by name") {
-  Files files;
+  TokenFiles files;
   files.config.data.kind = "text";
   // Every byte tells its file and its split: 8, 1 and 1 of ten; then 6, 0 and 0 of six, where a
   // share of 0.6 tokens is none.
@@ -149,7 +149,7 @@ TEST_CASE("each file of a text is cut by its own length, and files follow each o
 }
 
 TEST_CASE("text of bytes beyond 127 gives tokens up to 255") {
-  Files files;
+  TokenFiles files;
   files.config.data.kind = "text";
   files.write("bytes", std::string(1000, '\xff'));
   const Batches batches = fill(*files.source(), Split::train, 0, 1, 1);
@@ -157,7 +157,7 @@ TEST_CASE("text of bytes beyond 127 gives tokens up to 255") {
 }
 
 TEST_CASE("without a test share, evaluation uses the validation split") {
-  Files files;
+  TokenFiles files;
   files.data().test = 0;
   const Batches test = fill(*files.source(), Split::test, 0, 1000, 1);
   CHECK(*starts(test.outer[0], 8).begin() == 800);
@@ -165,7 +165,7 @@ TEST_CASE("without a test share, evaluation uses the validation split") {
 }
 
 TEST_CASE("ids of every type read the same, from .npy and from .bin") {
-  Files files(128, 256);
+  TokenFiles files(128, 256);
   const Batches expected = fill(*files.source(), Split::train, 5, 2, 3);
   const auto check = [&](const std::string& name, const std::string& content) {
     CAPTURE(name);
@@ -198,14 +198,14 @@ TEST_CASE("ids of every type read the same, from .npy and from .bin") {
 }
 
 TEST_CASE("ids of uint16 reach 65535") {
-  Files files(1, 65536);
+  TokenFiles files(1, 65536);
   files.write("large.bin", raw(std::vector<std::uint16_t>(1000, 65535)));
   CHECK(fill(*files.source(), Split::train, 0, 1, 1).inner[0] == Numbers(3 * 8, 65535));
 }
 
 TEST_CASE("batches depend on seed, split, index and task alone; more steps only add batches") {
   for (const double corrupt : {0.0, 0.5}) {
-    Files files;
+    TokenFiles files;
     files.data().corrupt = corrupt;
     const auto source = files.source();
     const Batches five = fill(*source, Split::train, 8, 5, 6);
@@ -225,7 +225,7 @@ TEST_CASE("batches depend on seed, split, index and task alone; more steps only 
 }
 
 TEST_CASE("steps, examples and tasks differ") {
-  Files files(20'000, 20'000);
+  TokenFiles files(20'000, 20'000);
   const Batches batches = fill(*files.source(), Split::train, 0, 4, 5);
   // 60 draws out of 14,000 places: the few that coincide are chance.
   CHECK(starts(batches.inner[0], 8).size() >= 58);
@@ -233,7 +233,7 @@ TEST_CASE("steps, examples and tasks differ") {
 }
 
 TEST_CASE("the corrupt share of inner examples is uniform noise, in every split; outer never are") {
-  Files files;
+  TokenFiles files;
   files.data().corrupt = 0.3;
   const auto source = files.source();
   for (const Split split : {Split::train, Split::validation, Split::test}) {
@@ -253,14 +253,14 @@ TEST_CASE("the corrupt share of inner examples is uniform noise, in every split;
 }
 
 TEST_CASE("corrupt 1 leaves no inner example as it was") {
-  Files files;
+  TokenFiles files;
   files.data().corrupt = 1;
   const Batches batches = fill(*files.source(), Split::train, 0, 10, 50);
   for (const Numbers& example : examples(batches.inner[0], 8)) CHECK_FALSE(consecutive(example));
 }
 
 TEST_CASE("random tokens are uniform over the vocabulary, inside and outside, and need no file") {
-  Files files(1, 5);
+  TokenFiles files(1, 5);
   files.config.data.kind = "random_tokens";
   files.data().path = {};
   const Batches batches = fill(*files.source(), Split::validation, 0, 100, 20);
@@ -274,7 +274,7 @@ TEST_CASE("random tokens are uniform over the vocabulary, inside and outside, an
 
 TEST_CASE("ids outside of the vocabulary are refused with their place and value") {
   const std::string way_out = "; raise model.vocab or tokenise again";
-  Files files(100, 50);
+  TokenFiles files(100, 50);
   CHECK(files.refusal() ==
         files.directory / "ids.npy: token 50 (from 0) has id 50, expected 0 .. 49" + way_out);
   std::vector<std::int64_t> ids(100, 7);
@@ -294,7 +294,7 @@ TEST_CASE("ids outside of the vocabulary are refused with their place and value"
 }
 
 TEST_CASE("files that are no token ids are refused") {
-  Files files;
+  TokenFiles files;
   const auto refused = [&](const std::string& name, const std::string& content) {
     files.write(name, content);
     const std::string start = files.directory / name + ": ", message = files.refusal();
@@ -319,7 +319,7 @@ TEST_CASE("files that are no token ids are refused") {
 }
 
 TEST_CASE("paths that lead nowhere are refused") {
-  Files files;
+  TokenFiles files;
   files.data().path = {"none.npy"};
   CHECK(files.refusal() == "a.yaml: data.path: none.npy: no such file");
   files.config.data.kind = "text";
@@ -333,7 +333,7 @@ TEST_CASE("paths that lead nowhere are refused") {
 }
 
 TEST_CASE("splits shorter than a window are refused, each by its name") {
-  Files files(100);  // 70, 20 and 10 tokens
+  TokenFiles files(100);  // 70, 20 and 10 tokens
   const auto message = [&](const std::string& share, int tokens) {
     return "a.yaml: data.path: " + files.data().path[0] + ": its " + share + " share has " +
            std::to_string(tokens) + " tokens, expected more than data.sequence " +

@@ -50,26 +50,26 @@ std::string zip(const Member& member, const std::string& comment = "") {
          u32(local.size()) + u16(comment.size()) + comment;
 }
 
-std::string read(const std::string& archive, const std::string& member) {
+std::string read_member(const std::string& archive, const std::string& member) {
   const auto bytes = read_zip_member(SharedBytes::own(as_bytes(archive)), "a.npz", member);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-std::string refusal(const std::string& archive, const std::string& member) {
-  return message_of<UserError>([&] { read(archive, member); });
+std::string zip_refusal(const std::string& archive, const std::string& member) {
+  return message_of<UserError>([&] { read_member(archive, member); });
 }
 
 constexpr std::uint32_t kChecksumOfHello = 0x3610a686;  // CRC-32 of "hello"
 
 TEST_CASE("stored members are read, with or without .npy in their name and behind a comment") {
-  CHECK(read(zip({"x.npy", "hello", 5, kChecksumOfHello, 0}), "x") == "hello");
-  CHECK(read(zip({"x", "hello", 5, kChecksumOfHello, 0}, "made by hand"), "x") == "hello");
+  CHECK(read_member(zip({"x.npy", "hello", 5, kChecksumOfHello, 0}), "x") == "hello");
+  CHECK(read_member(zip({"x", "hello", 5, kChecksumOfHello, 0}, "made by hand"), "x") == "hello");
 }
 
 TEST_CASE("a deflated member is unpacked") {
   // One final, stored block: 01, length, its complement, the bytes.
-  CHECK(
-      read(zip({"x.npy", std::string("\x01\x05\x00\xfa\xff", 5) + "hello", 5, kChecksumOfHello, 8}),
-           "x") == "hello");
+  CHECK(read_member(zip({"x.npy", std::string("\x01\x05\x00\xfa\xff", 5) + "hello", 5,
+                         kChecksumOfHello, 8}),
+                    "x") == "hello");
 }
 
 TEST_CASE("a compressed .npz of NumPy's is read through its path and member") {
@@ -133,34 +133,34 @@ TEST_CASE("sizes and places that 32 bits do not hold are in zip64 records") {
       local + entry + "PK\6\6" + u64(44) + u16(45) + u16(45) + u32(0) + u32(0) + u64(1) + u64(1) +
       u64(entry.size()) + u64(local.size()) + "PK\6\7" + u32(0) + u64(end64) + u32(1) + "PK\5\6" +
       u16(0) + u16(0) + u16(0xFFFF) + u16(0xFFFF) + u32(0xFFFFFFFF) + u32(0xFFFFFFFF) + u16(0);
-  CHECK(read(archive, "x") == "hello");
+  CHECK(read_member(archive, "x") == "hello");
 }
 
 TEST_CASE("damaged and unsupported members are named with what is wrong") {
   const std::string deflated = std::string("\x01\x05\x00\xfa\xff", 5) + "hello";
-  CHECK(refusal(zip({"x", "hellO", 5, kChecksumOfHello, 0}), "x") ==
+  CHECK(zip_refusal(zip({"x", "hellO", 5, kChecksumOfHello, 0}), "x") ==
         "a.npz:x: damaged (its checksum does not match)");
-  CHECK(refusal(zip({"x", "hello", 4, kChecksumOfHello, 0}), "x") ==
+  CHECK(zip_refusal(zip({"x", "hello", 4, kChecksumOfHello, 0}), "x") ==
         "a.npz:x: damaged (two different sizes)");
-  CHECK(refusal(zip({"x", "hello", 5, kChecksumOfHello, 12}), "x") ==
+  CHECK(zip_refusal(zip({"x", "hello", 5, kChecksumOfHello, 12}), "x") ==
         "a.npz:x: compressed by method 12, expected stored or deflate (numpy.savez, "
         "numpy.savez_compressed)");
-  CHECK(refusal(zip({"x", deflated, 6, kChecksumOfHello, 8}), "x") ==
+  CHECK(zip_refusal(zip({"x", deflated, 6, kChecksumOfHello, 8}), "x") ==
         "a.npz:x: damaged: unpacks to 5 bytes, expected 6");
-  CHECK(refusal(zip({"x", "\xff\xff\xff", 5, kChecksumOfHello, 8}), "x") ==
+  CHECK(zip_refusal(zip({"x", "\xff\xff\xff", 5, kChecksumOfHello, 8}), "x") ==
         "a.npz:x: damaged (its compressed data is broken)");
-  CHECK(refusal(zip({"x", deflated, 4'000'000'000, kChecksumOfHello, 8}), "x") ==
+  CHECK(zip_refusal(zip({"x", deflated, 4'000'000'000, kChecksumOfHello, 8}), "x") ==
         "a.npz:x: damaged (impossible size)");
-  CHECK(refusal(zip({"x", "hello", 0xFFFFFFFF, kChecksumOfHello, 0}), "x") ==
+  CHECK(zip_refusal(zip({"x", "hello", 0xFFFFFFFF, kChecksumOfHello, 0}), "x") ==
         "a.npz:x: damaged (a size is missing)");
-  CHECK(refusal("not a zip", "x") ==
+  CHECK(zip_refusal("not a zip", "x") ==
         "a.npz: not a complete .npz (zip) file: its directory is missing; it may be truncated");
 }
 
 TEST_CASE("every truncation of an archive is refused, and flipped bits never give other bytes") {
-  const std::string whole = read(kCompressed, "x");
+  const std::string whole = read_member(kCompressed, "x");
   for (std::size_t size = 0; size < kCompressed.size(); ++size) {
-    CHECK_THROWS_AS(read(kCompressed.substr(0, size), "x"), UserError);
+    CHECK_THROWS_AS(read_member(kCompressed.substr(0, size), "x"), UserError);
   }
   Chooser choose{2};
   int refused = 0;
@@ -169,7 +169,7 @@ TEST_CASE("every truncation of an archive is refused, and flipped bits never giv
     bad[choose.below(bad.size())] ^= static_cast<char>(1 << choose.below(8));
     std::string unpacked = whole;
     try {
-      unpacked = read(bad, "x");
+      unpacked = read_member(bad, "x");
     } catch (const UserError&) {
       ++refused;
     }

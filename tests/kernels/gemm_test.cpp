@@ -17,7 +17,7 @@ namespace {
 
 using namespace testing;
 
-void check(const GemmShape& shape, Rng& rng) {
+void check_gemm(const GemmShape& shape, Rng& rng) {
   const std::string text = describe(shape);
   CAPTURE(text);
   const Operands operands(shape, rng);
@@ -43,7 +43,7 @@ TEST_CASE("Products of every class of shape agree with f64, for all flags and in
         const Flags flags = kAllFlags[rng.below(4)];
         shape.products.push_back({size(), flags.trans_a, flags.trans_b});
       }
-      check(shape, rng);
+      check_gemm(shape, rng);
     }
   }
 }
@@ -55,13 +55,13 @@ TEST_CASE("Vectors and outer products agree with f64 for all flags") {
       for (const std::int64_t other : {1, 5, 16, 41}) {
         for (const bool add_z : {false, true}) {
           const auto with = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
-            check({.batch = 2,
-                   .m = m,
-                   .n = n,
-                   .products = {{k, trans_a, trans_b}},
-                   .add_z = add_z,
-                   .kernels = kernels},
-                  rng);
+            check_gemm({.batch = 2,
+                        .m = m,
+                        .n = n,
+                        .products = {{k, trans_a, trans_b}},
+                        .add_z = add_z,
+                        .kernels = kernels},
+                       rng);
           };
           with(1, other, 37);
           with(other, 1, 37);
@@ -80,19 +80,20 @@ TEST_CASE("Depths beyond one pass, many products and copied panels agree with f6
     for (const auto [trans_a, trans_b] : kAllFlags) {
       const GemmProduct deep{2500, trans_a, trans_b};
       const GemmProduct shallow{5, trans_b, trans_a};
-      check({.m = 9, .n = 20, .products = {deep, shallow}, .kernels = kernels}, rng);
-      check({.m = 9, .n = 20, .products = {shallow, deep, deep}, .add_z = true, .kernels = kernels},
-            rng);
-      check({.m = 70,
-             .n = 512,
-             .products = {{33, trans_a, trans_b}},
-             .add_z = true,
-             .kernels = kernels},
-            rng);
+      check_gemm({.m = 9, .n = 20, .products = {deep, shallow}, .kernels = kernels}, rng);
+      check_gemm(
+          {.m = 9, .n = 20, .products = {shallow, deep, deep}, .add_z = true, .kernels = kernels},
+          rng);
+      check_gemm({.m = 70,
+                  .n = 512,
+                  .products = {{33, trans_a, trans_b}},
+                  .add_z = true,
+                  .kernels = kernels},
+                 rng);
     }
     GemmShape many{.m = 6, .n = 10, .kernels = kernels};
     for (std::int64_t k = 1; k <= 21; ++k) many.products.push_back({k, k % 2 == 0, k % 3 == 0});
-    check(many, rng);
+    check_gemm(many, rng);
   }
 }
 
@@ -107,14 +108,14 @@ TEST_CASE("Large products agree with f64, batched, accumulated and on several th
                         .products = {{270, trans_a, trans_b}},
                         .threads = threads};
         REQUIRE_FALSE(gemm_is_small(shape.m, shape.n, 270));
-        check(shape, rng);
+        check_gemm(shape, rng);
         shape.add_z = true;
         shape.products.push_back({3, trans_b, trans_a});
-        check(shape, rng);
+        check_gemm(shape, rng);
       }
     }
     // Fewer parts than threads.
-    check({.m = 11, .n = 70, .products = {{6000, trans_a, trans_b}}, .threads = 8}, rng);
+    check_gemm({.m = 11, .n = 70, .products = {{6000, trans_a, trans_b}}, .threads = 8}, rng);
   }
 }
 
@@ -125,10 +126,10 @@ TEST_CASE("Products wider than the chunks that the library gets agree with f64")
     for (const std::int64_t n : {kColumns - 1, kColumns, kColumns + 1, 2 * kColumns + 37}) {
       GemmShape shape{.m = 11, .n = n, .products = {{97, trans_a, trans_b}}};
       REQUIRE_FALSE(gemm_is_small(shape.m, shape.n, 97));
-      check(shape, rng);
+      check_gemm(shape, rng);
       shape.threads = 2;
       shape.add_z = true;
-      check(shape, rng);
+      check_gemm(shape, rng);
     }
     // A batch whose entries threads share, and a second product that is added to the first.
     GemmShape shape{.batch = 2,
@@ -137,9 +138,9 @@ TEST_CASE("Products wider than the chunks that the library gets agree with f64")
                     .products = {{97, trans_a, trans_b}, {35, trans_b, trans_a}},
                     .add_z = true,
                     .threads = 2};
-    check(shape, rng);
+    check_gemm(shape, rng);
     shape.products[1].b_batch = 0;
-    check(shape, rng);
+    check_gemm(shape, rng);
   }
 }
 
@@ -206,10 +207,10 @@ TEST_CASE("Large products by panels agree with f64 beyond every chunk, and threa
       with(3, 110, 530, 259);  // columns and terms of a batch
       GemmShape shared{.batch = 3, .m = 67, .n = 90, .products = {{131, trans_a, trans_b, 0, -1}}};
       shared.kernels = kernels;
-      check(shared, rng);
+      check_gemm(shared, rng);
       shared.products = {{131, trans_a, trans_b, -1, 0}};
       shared.threads = 2;
-      check(shared, rng);
+      check_gemm(shared, rng);
     }
   }
   CHECK(tables > 0);
@@ -236,20 +237,21 @@ TEST_CASE("Products with long rows of both factors agree with f64, and threads c
       }
     }
     // A batch that shares a factor, and one long product among others.
-    check({.batch = 2,
-           .m = 66,
-           .n = 70,
-           .products = {{1100, false, true, 0, -1}},
-           .kernels = kernels},
-          rng);
-    check({.batch = 2,
-           .m = 66,
-           .n = 70,
-           .products = {{1100, false, true, -1, 0}},
-           .kernels = kernels},
-          rng);
-    check({.m = 66, .n = 70, .products = {{1100, false, true}, {1100, true}}, .kernels = kernels},
-          rng);
+    check_gemm({.batch = 2,
+                .m = 66,
+                .n = 70,
+                .products = {{1100, false, true, 0, -1}},
+                .kernels = kernels},
+               rng);
+    check_gemm({.batch = 2,
+                .m = 66,
+                .n = 70,
+                .products = {{1100, false, true, -1, 0}},
+                .kernels = kernels},
+               rng);
+    check_gemm(
+        {.m = 66, .n = 70, .products = {{1100, false, true}, {1100, true}}, .kernels = kernels},
+        rng);
   }
 }
 
@@ -263,7 +265,7 @@ TEST_CASE("Threads share batch entries or rows and give the bits of one thread")
       const std::vector<float> alone = run(*make_gemm(shape), shape, operands, false);
       for (const int threads : {2, 3}) {
         shape.threads = threads;
-        check(shape, rng);
+        check_gemm(shape, rng);
         CHECK(run(*make_gemm(shape), shape, operands, false) == alone);
       }
     }
@@ -274,8 +276,8 @@ TEST_CASE("A batch may share a factor") {
   Rng rng(1, Purpose::check, 5);
   for (const auto [trans_a, trans_b] : kAllFlags) {
     for (const std::int64_t n : {1, 6}) {
-      check({.batch = 4, .m = 5, .n = n, .products = {{7, trans_a, trans_b, -1, 0}}}, rng);
-      check({.batch = 4, .m = 5, .n = n, .products = {{7, trans_a, trans_b, 0, -1}}}, rng);
+      check_gemm({.batch = 4, .m = 5, .n = n, .products = {{7, trans_a, trans_b, -1, 0}}}, rng);
+      check_gemm({.batch = 4, .m = 5, .n = n, .products = {{7, trans_a, trans_b, 0, -1}}}, rng);
     }
   }
 }
@@ -283,11 +285,11 @@ TEST_CASE("A batch may share a factor") {
 TEST_CASE("Empty sizes: nothing is written, or the sum of no terms, which is Z or zero") {
   Rng rng(1, Purpose::check, 6);
   for (const bool add_z : {false, true}) {
-    check({.batch = 0, .m = 3, .n = 4, .products = {{2}}, .add_z = add_z}, rng);
-    check({.m = 0, .n = 4, .products = {{2}}, .add_z = add_z}, rng);
-    check({.m = 3, .n = 0, .products = {{2}}, .add_z = add_z}, rng);
-    check({.m = 3, .n = 4, .products = {{0}}, .add_z = add_z}, rng);
-    check({.m = 3, .n = 4, .products = {{0}, {2, true, true}}, .add_z = add_z}, rng);
+    check_gemm({.batch = 0, .m = 3, .n = 4, .products = {{2}}, .add_z = add_z}, rng);
+    check_gemm({.m = 0, .n = 4, .products = {{2}}, .add_z = add_z}, rng);
+    check_gemm({.m = 3, .n = 0, .products = {{2}}, .add_z = add_z}, rng);
+    check_gemm({.m = 3, .n = 4, .products = {{0}}, .add_z = add_z}, rng);
+    check_gemm({.m = 3, .n = 4, .products = {{0}, {2, true, true}}, .add_z = add_z}, rng);
   }
 }
 

@@ -37,10 +37,20 @@ constexpr TileOp kOps[] = {
 };
 
 // Every pair of these meets in two inputs of enough elements.
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kSpecial[] = {
-    0.0F,  -0.0F, 1.0F,   -1.5F,  kInf, -kInf, std::numeric_limits<float>::quiet_NaN(),
-    3e38F, 7.25F, -3e38F, 1e-30F, 0.3F, -7.1F};
+constexpr float kCodeInfinity = std::numeric_limits<float>::infinity();
+constexpr float kSpecial[] = {0.0F,
+                              -0.0F,
+                              1.0F,
+                              -1.5F,
+                              kCodeInfinity,
+                              -kCodeInfinity,
+                              std::numeric_limits<float>::quiet_NaN(),
+                              3e38F,
+                              7.25F,
+                              -3e38F,
+                              1e-30F,
+                              0.3F,
+                              -7.1F};
 
 Doubles special_values(std::int64_t n, int input) {
   Doubles values;

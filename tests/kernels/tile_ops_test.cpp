@@ -13,8 +13,8 @@
 namespace mixflow {
 namespace {
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kOpInfinity = std::numeric_limits<float>::infinity();
+constexpr float kOpNaN = std::numeric_limits<float>::quiet_NaN();
 
 float run_one(TileOp op, float a, float b = 0, float c = 0) {
   float y = 0;
@@ -70,33 +70,33 @@ TEST_CASE(
 }
 
 TEST_CASE("functions end as their limits say at infinities, zeros and beyond the range of floats") {
-  CHECK(run_one(TileOp::exp, 89) == kInf);
-  CHECK(run_one(TileOp::exp, kInf) == kInf);
-  CHECK(run_one(TileOp::exp, 3e38f) == kInf);
-  CHECK(run_one(TileOp::exp, -kInf) == 0);
+  CHECK(run_one(TileOp::exp, 89) == kOpInfinity);
+  CHECK(run_one(TileOp::exp, kOpInfinity) == kOpInfinity);
+  CHECK(run_one(TileOp::exp, 3e38f) == kOpInfinity);
+  CHECK(run_one(TileOp::exp, -kOpInfinity) == 0);
   CHECK(run_one(TileOp::exp, -3e38f) == 0);
   CHECK(run_one(TileOp::exp, 0) == 1);
-  CHECK(run_one(TileOp::log, 0) == -kInf);
-  CHECK(run_one(TileOp::log, -0.0f) == -kInf);
-  CHECK(run_one(TileOp::log, kInf) == kInf);
+  CHECK(run_one(TileOp::log, 0) == -kOpInfinity);
+  CHECK(run_one(TileOp::log, -0.0f) == -kOpInfinity);
+  CHECK(run_one(TileOp::log, kOpInfinity) == kOpInfinity);
   CHECK(run_one(TileOp::log, 1) == 0);
   CHECK(std::isnan(run_one(TileOp::log, -1)));
-  CHECK(run_one(TileOp::tanh, kInf) == 1);
+  CHECK(run_one(TileOp::tanh, kOpInfinity) == 1);
   CHECK(run_one(TileOp::tanh, -1e30f) == -1);
   CHECK(run_one(TileOp::tanh, 1e-20f) == 1e-20f);
-  CHECK(run_one(TileOp::sigmoid, -kInf) == 0);
-  CHECK(run_one(TileOp::sigmoid, kInf) == 1);
+  CHECK(run_one(TileOp::sigmoid, -kOpInfinity) == 0);
+  CHECK(run_one(TileOp::sigmoid, kOpInfinity) == 1);
   CHECK(run_one(TileOp::sigmoid, -200) == 0);
   CHECK(run_one(TileOp::sigmoid, 200) == 1);
-  CHECK(run_one(TileOp::softplus, -kInf) == 0);
-  CHECK(run_one(TileOp::softplus, kInf) == kInf);
+  CHECK(run_one(TileOp::softplus, -kOpInfinity) == 0);
+  CHECK(run_one(TileOp::softplus, kOpInfinity) == kOpInfinity);
   CHECK(run_one(TileOp::softplus, 1e30f) == 1e30f);
   CHECK(run_one(TileOp::softplus, -30) == doctest::Approx(std::exp(-30.0)).epsilon(1e-6));
-  CHECK(std::isnan(run_one(TileOp::sin, kInf)));
-  CHECK(std::isnan(run_one(TileOp::cos, -kInf)));
+  CHECK(std::isnan(run_one(TileOp::sin, kOpInfinity)));
+  CHECK(std::isnan(run_one(TileOp::cos, -kOpInfinity)));
   CHECK(run_one(TileOp::step, 0) == 0);
   CHECK(run_one(TileOp::sign, -0.0f) == 0);
-  CHECK(run_one(TileOp::select, kNaN, 2, 3) == 2);
+  CHECK(run_one(TileOp::select, kOpNaN, 2, 3) == 2);
   CHECK(run_one(TileOp::pow, 2, -0.5f) == std::pow(2.0f, -0.5f));
 }
 
@@ -118,7 +118,7 @@ TEST_CASE("a NaN stays a NaN in every op of one operand but masks") {
         TileOp::reciprocal, TileOp::square, TileOp::tanh, TileOp::sigmoid, TileOp::softplus,
         TileOp::sin, TileOp::cos, TileOp::abs, TileOp::relu}) {
     CAPTURE(static_cast<int>(op));
-    CHECK(std::isnan(run_one(op, kNaN)));
+    CHECK(std::isnan(run_one(op, kOpNaN)));
   }
 }
 
@@ -201,10 +201,10 @@ TEST_CASE("positions are exact in every row, and the nearest floats beyond 2^24"
 TEST_CASE("row maxima are -inf for empty rows and NaN for rows with one") {
   float y[2] = {0, 0};
   row_fns().max(y, nullptr, 2, 0);
-  CHECK(y[0] == -kInf);
+  CHECK(y[0] == -kOpInfinity);
   for (std::size_t at = 0; at < 45; ++at) {
     std::vector<float> x(45, 1.0f);
-    x[at] = kNaN;
+    x[at] = kOpNaN;
     row_fns().max(y, x.data(), 1, x.size());
     CHECK(std::isnan(y[0]));
     x[at] = 5;

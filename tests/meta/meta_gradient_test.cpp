@@ -8,17 +8,17 @@
 namespace mixflow {
 namespace {
 
-struct Problem {
+struct PlainCase {
   Config config;
   Shapes shapes;
 };
 
-Named meta_gradient(const Problem& problem, const Named& inputs) {
+Named meta_gradient(const PlainCase& problem, const Named& inputs) {
   const FixedSource source(problem.shapes);
   return run_stage(StageBuilder(problem.config, source, DType::f64).grad(), inputs);
 }
 
-Named inputs_of(const Problem& problem, int classes = 2) {
+Named case_inputs(const PlainCase& problem, int classes = 2) {
   const FixedSource source(problem.shapes);
   const StageBuilder stages(problem.config, source, DType::f64);
   std::vector<InitialValue> initial;
@@ -26,8 +26,8 @@ Named inputs_of(const Problem& problem, int classes = 2) {
   return draw_inputs(stages.grad(), initial, classes);
 }
 
-Problem linear_problem(OptimizerKind optimizer, Granularity granularity) {
-  Problem problem{base_config(optimizer, Loss::bce), {}};
+PlainCase linear_case(OptimizerKind optimizer, Granularity granularity) {
+  PlainCase problem{base_config(optimizer, Loss::bce), {}};
   problem.config.meta.parameters = all_parameters(optimizer, granularity);
   return problem;
 }
@@ -38,9 +38,9 @@ TEST_CASE("losses and final weights of the unroll are those of the plain run") {
       for (const bool same_batch : {true, false}) {
         CAPTURE(name_of(optimizer));
         CAPTURE(name_of(granularity));
-        Problem problem = linear_problem(optimizer, granularity);
+        PlainCase problem = linear_case(optimizer, granularity);
         problem.shapes.same_batch = same_batch;
-        const Named inputs = inputs_of(problem);
+        const Named inputs = case_inputs(problem);
         const Named outputs = meta_gradient(problem, inputs);
         const PlainRun plain = PlainProblem(problem.config, problem.shapes).run(inputs);
         CHECK(relative_difference(outputs.at("outer_loss"), plain.outer_loss) < 1e-13);
@@ -63,8 +63,8 @@ TEST_CASE(
     for (const Granularity granularity : kGranularities) {
       CAPTURE(name_of(optimizer));
       CAPTURE(name_of(granularity));
-      Problem problem = linear_problem(optimizer, granularity);
-      const Named inputs = inputs_of(problem);
+      PlainCase problem = linear_case(optimizer, granularity);
+      const Named inputs = case_inputs(problem);
       const PlainProblem plain(problem.config, problem.shapes);
       const Tensor64 expected = finite_difference(
           [&](const Named& at) { return mean(plain.run(at).outer_loss); }, inputs);
@@ -80,8 +80,8 @@ TEST_CASE(
 TEST_CASE("betas that start at zero have their meta-gradient, at every granularity") {
   for (const Granularity granularity : kGranularities) {
     CAPTURE(name_of(granularity));
-    const Problem problem = linear_problem(OptimizerKind::adam, granularity);
-    Named inputs = inputs_of(problem);
+    const PlainCase problem = linear_case(OptimizerKind::adam, granularity);
+    Named inputs = case_inputs(problem);
     for (auto& [name, values] : inputs) {
       if (name.starts_with("eta.beta")) std::ranges::fill(values, 0);
     }
@@ -98,11 +98,11 @@ TEST_CASE("a window differentiates its last steps only, from where the first one
     for (const Granularity granularity : {Granularity::per_parameter, Granularity::per_step}) {
       CAPTURE(name_of(optimizer));
       CAPTURE(name_of(granularity));
-      Problem problem = linear_problem(optimizer, granularity);
+      PlainCase problem = linear_case(optimizer, granularity);
       problem.shapes.same_batch = granularity == Granularity::per_step;
       problem.config.inner.steps = 4;
       problem.config.inner.window = 2;
-      const Named inputs = inputs_of(problem);
+      const Named inputs = case_inputs(problem);
       const PlainProblem plain(problem.config, problem.shapes);
       const Tensor64 expected = finite_difference(
           [&](const Named& at) { return mean(plain.run(at, inputs, 2, 4).outer_loss); }, inputs);
@@ -118,8 +118,8 @@ TEST_CASE("a window differentiates its last steps only, from where the first one
   }
 }
 
-Problem stopped_problem(OptimizerKind optimizer, Granularity granularity) {
-  Problem problem = linear_problem(optimizer, granularity);
+PlainCase stopped_problem(OptimizerKind optimizer, Granularity granularity) {
+  PlainCase problem = linear_case(optimizer, granularity);
   problem.config.inner.optimizer.stop_denominator = true;
   std::erase_if(problem.config.meta.parameters,
                 [](const MetaParameter& p) { return p.kind == MetaKind::beta2; });
@@ -128,7 +128,7 @@ Problem stopped_problem(OptimizerKind optimizer, Granularity granularity) {
 
 // Central differences of the outer loss after `steps` steps, the first `frozen` of them and all
 // denominators being those of the run at `inputs`.
-Tensor64 stopped_differences(const Problem& problem, const Named& inputs, int frozen, int steps) {
+Tensor64 stopped_differences(const PlainCase& problem, const Named& inputs, int frozen, int steps) {
   const PlainProblem plain(problem.config, problem.shapes);
   const Tensor64 denominators = plain.run(inputs).denominators;
   return finite_difference(
@@ -143,9 +143,9 @@ TEST_CASE("with a stopped denominator the meta-gradient is that of a run whose d
     for (const Granularity granularity : kGranularities) {
       CAPTURE(name_of(optimizer));
       CAPTURE(name_of(granularity));
-      Problem problem = stopped_problem(optimizer, granularity);
+      PlainCase problem = stopped_problem(optimizer, granularity);
       problem.shapes.same_batch = granularity != Granularity::per_tensor;
-      const Named inputs = inputs_of(problem);
+      const Named inputs = case_inputs(problem);
       const Tensor64 expected = stopped_differences(problem, inputs, 0, 3);
       const Named mixed = meta_gradient(problem, inputs);
       problem.config.gradient.mode = Mode::reverse;
@@ -165,10 +165,10 @@ TEST_CASE("with a stopped denominator the meta-gradient is that of a run whose d
 TEST_CASE("a stopped denominator goes with a window, and changes nothing at first order") {
   for (const OptimizerKind optimizer : kAdaptive) {
     CAPTURE(name_of(optimizer));
-    Problem problem = stopped_problem(optimizer, Granularity::per_step);
+    PlainCase problem = stopped_problem(optimizer, Granularity::per_step);
     problem.config.inner.steps = 4;
     problem.config.inner.window = 2;
-    const Named inputs = inputs_of(problem);
+    const Named inputs = case_inputs(problem);
     const Tensor64 expected = stopped_differences(problem, inputs, 2, 4);
     CHECK(relative_difference(flat_meta_grad(meta_gradient(problem, inputs)), expected) < 1e-6);
     problem.config.inner.window = 0;
@@ -182,8 +182,8 @@ TEST_CASE("a stopped denominator goes with a window, and changes nothing at firs
 }
 
 TEST_CASE("a window as long as the unroll, or longer, changes nothing") {
-  Problem problem = linear_problem(OptimizerKind::adam, Granularity::per_tensor);
-  const Named inputs = inputs_of(problem);
+  PlainCase problem = linear_case(OptimizerKind::adam, Granularity::per_tensor);
+  const Named inputs = case_inputs(problem);
   const Tensor64 whole = flat_meta_grad(meta_gradient(problem, inputs));
   for (const std::int64_t window : {3, 7}) {
     problem.config.inner.window = window;
@@ -192,13 +192,13 @@ TEST_CASE("a window as long as the unroll, or longer, changes nothing") {
 }
 
 TEST_CASE("hyper-parameters pass through their transforms") {
-  Problem problem = linear_problem(OptimizerKind::adamw, Granularity::scalar);
+  PlainCase problem = linear_case(OptimizerKind::adamw, Granularity::scalar);
   for (MetaParameter& parameter : problem.config.meta.parameters) {
     if (parameter.kind == MetaKind::lr) parameter.transform = Transform::exp;
     if (parameter.kind == MetaKind::beta1) parameter.transform = Transform::sigmoid;
     if (parameter.kind == MetaKind::l2) parameter.transform = Transform::softplus;
   }
-  const Named inputs = inputs_of(problem);
+  const Named inputs = case_inputs(problem);
   const PlainProblem plain(problem.config, problem.shapes);
   const Tensor64 expected =
       finite_difference([&](const Named& at) { return mean(plain.run(at).outer_loss); }, inputs);
@@ -206,8 +206,8 @@ TEST_CASE("hyper-parameters pass through their transforms") {
 }
 
 // A network with a hidden layer: the Hessian is full, and so is its dependence on theta.
-Problem deep_problem(OptimizerKind optimizer, Loss loss) {
-  Problem problem{base_config(optimizer, loss), {}};
+PlainCase deep_problem(OptimizerKind optimizer, Loss loss) {
+  PlainCase problem{base_config(optimizer, loss), {}};
   std::get<MlpModel>(problem.config.model).hidden = {3};
   problem.shapes.features = 2;
   problem.config.meta.parameters = all_parameters(optimizer, Granularity::per_parameter);
@@ -222,8 +222,8 @@ TEST_CASE(
     for (const OptimizerKind optimizer : {OptimizerKind::nesterov, OptimizerKind::adamw}) {
       CAPTURE(name_of(loss));
       CAPTURE(name_of(optimizer));
-      Problem problem = deep_problem(optimizer, loss);
-      const Named inputs = inputs_of(problem, 3);
+      PlainCase problem = deep_problem(optimizer, loss);
+      const Named inputs = case_inputs(problem, 3);
       const FixedSource source(problem.shapes);
       const Stage objective = StageBuilder(problem.config, source, DType::f64).objective();
       const Tensor64 expected = finite_difference(
@@ -243,10 +243,10 @@ TEST_CASE("what is kept and what is recomputed does not change the meta-gradient
         if (window > 0 && optimizer != OptimizerKind::adam) continue;
         CAPTURE(name_of(optimizer));
         CAPTURE(name_of(mode));
-        Problem problem = deep_problem(optimizer, Loss::cross_entropy);
+        PlainCase problem = deep_problem(optimizer, Loss::cross_entropy);
         problem.config.gradient.mode = mode;
         problem.config.inner.window = window;
-        const Named inputs = inputs_of(problem, 3);
+        const Named inputs = case_inputs(problem, 3);
         const Tensor64 saved = flat_meta_grad(meta_gradient(problem, inputs));
         problem.config.gradient.remat.save_inner_grads = false;
         const Tensor64 recomputed = flat_meta_grad(meta_gradient(problem, inputs));
@@ -260,14 +260,14 @@ TEST_CASE("what is kept and what is recomputed does not change the meta-gradient
 }
 
 TEST_CASE("first order treats every inner gradient as a constant") {
-  Problem problem{base_config(OptimizerKind::sgd, Loss::bce), {}};
+  PlainCase problem{base_config(OptimizerKind::sgd, Loss::bce), {}};
   problem.config.gradient.mode = Mode::first_order;
   problem.config.meta.parameters = {{.kind = MetaKind::init}, {.kind = MetaKind::lr}};
   for (const OptimizerKind optimizer : kOptimizers) {
     CAPTURE(name_of(optimizer));
     problem.config.inner.optimizer.kind = optimizer;
     problem.config.inner.optimizer.weight_decay = 0;  // theta then reaches theta' with derivative 1
-    const Named inputs = inputs_of(problem);
+    const Named inputs = case_inputs(problem);
     const Named outputs = meta_gradient(problem, inputs);
     const PlainRun plain = PlainProblem(problem.config, problem.shapes).run(inputs);
     // d/d theta_0 = dV / d theta_T (Finn et al. 2017, section 5.2), the mean over tasks.
@@ -288,9 +288,9 @@ TEST_CASE("first order treats every inner gradient as a constant") {
 }
 
 TEST_CASE("chunks of tasks, one task, and tasks in turn give the same meta-gradient") {
-  Problem problem = deep_problem(OptimizerKind::adam, Loss::cross_entropy);
+  PlainCase problem = deep_problem(OptimizerKind::adam, Loss::cross_entropy);
   problem.config.meta.batch = 6;
-  const Named inputs = inputs_of(problem, 3);
+  const Named inputs = case_inputs(problem, 3);
   const Named one_by_one = meta_gradient(problem, inputs);
   for (const std::int64_t chunk : {2, 3, 6}) {
     CAPTURE(chunk);
@@ -323,7 +323,7 @@ TEST_CASE("the graph of a meta-step has the same size for every unroll length") 
   for (const Mode mode : {Mode::mixed, Mode::reverse}) {
     std::int64_t nodes = 0;
     for (const std::int64_t steps : {1, 2, 10, 1000}) {
-      Problem problem = deep_problem(OptimizerKind::adam, Loss::cross_entropy);
+      PlainCase problem = deep_problem(OptimizerKind::adam, Loss::cross_entropy);
       problem.config.gradient.mode = mode;
       problem.config.inner.steps = steps;
       const FixedSource source(problem.shapes);
@@ -336,8 +336,8 @@ TEST_CASE("the graph of a meta-step has the same size for every unroll length") 
 }
 
 TEST_CASE("data that repeat one batch for every step give what the one batch gives") {
-  Problem problem = deep_problem(OptimizerKind::momentum, Loss::mse);
-  const Named once = inputs_of(problem);
+  PlainCase problem = deep_problem(OptimizerKind::momentum, Loss::mse);
+  const Named once = case_inputs(problem);
   problem.shapes.same_batch = false;
   Named repeated = once;
   for (auto& [name, values] : repeated) {

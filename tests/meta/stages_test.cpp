@@ -11,15 +11,15 @@
 namespace mixflow {
 namespace {
 
-struct Problem {
+struct StageCase {
   Config config;
   Shapes shapes;
 
   Experiment build() const { return build_experiment(config, FixedSource(shapes), DType::f64); }
 };
 
-Problem linear_problem(OptimizerKind inner = OptimizerKind::sgd) {
-  Problem problem{base_config(inner, Loss::bce), {}};
+StageCase linear_problem(OptimizerKind inner = OptimizerKind::sgd) {
+  StageCase problem{base_config(inner, Loss::bce), {}};
   problem.config.meta.parameters = all_parameters(inner, Granularity::per_tensor);
   return problem;
 }
@@ -29,7 +29,7 @@ Problem linear_problem(OptimizerKind inner = OptimizerKind::sgd) {
 TEST_CASE("every meta-optimiser takes its formula's step on the meta-gradient") {
   for (const OptimizerKind kind : kOptimizers) {
     CAPTURE(name_of(kind));
-    Problem problem = linear_problem();
+    StageCase problem = linear_problem();
     problem.config.meta.optimizer = {
         .kind = kind, .momentum = 0.6, .beta1 = 0.5, .beta2 = 0.8, .weight_decay = 0.3};
     const Experiment experiment = problem.build();
@@ -58,7 +58,7 @@ TEST_CASE("every meta-optimiser takes its formula's step on the meta-gradient") 
 }
 
 TEST_CASE("the train stage reports means over tasks and the norm before clipping") {
-  Problem problem = linear_problem();
+  StageCase problem = linear_problem();
   problem.config.meta.clip_norm = 1e-3;
   const Experiment experiment = problem.build();
   const Named inputs = draw_inputs(experiment.train, experiment.initial);
@@ -77,7 +77,7 @@ TEST_CASE("the train stage reports means over tasks and the norm before clipping
 }
 
 TEST_CASE("clipping scales long meta-gradients to the given norm and leaves short ones alone") {
-  Problem problem = linear_problem();
+  StageCase problem = linear_problem();
   problem.config.meta.optimizer = {.kind = OptimizerKind::sgd};
   const Experiment plain = problem.build();
   const Named inputs = draw_inputs(plain.train, plain.initial);
@@ -100,7 +100,7 @@ TEST_CASE("clipping scales long meta-gradients to the given norm and leaves shor
 }
 
 TEST_CASE("eta is projected into its bounds after the step, either of which may be infinite") {
-  Problem problem = linear_problem();
+  StageCase problem = linear_problem();
   const Named inputs = [&] {
     const Experiment experiment = problem.build();
     return draw_inputs(experiment.train, experiment.initial);
@@ -122,7 +122,7 @@ TEST_CASE("eta is projected into its bounds after the step, either of which may 
 TEST_CASE("evaluation reports the outer loss after each number of steps, sorted and once") {
   for (const Granularity granularity : {Granularity::per_parameter, Granularity::per_step}) {
     for (const bool same_batch : {true, false}) {
-      Problem problem = linear_problem(OptimizerKind::adam);
+      StageCase problem = linear_problem(OptimizerKind::adam);
       problem.shapes.same_batch = same_batch;
       problem.config.meta.parameters = all_parameters(OptimizerKind::adam, granularity);
       problem.config.meta.eval.steps = {5, 0, 2, 5};  // beyond T = 3 the last step's values hold
@@ -150,7 +150,7 @@ TEST_CASE("evaluation reports the outer loss after each number of steps, sorted 
 }
 
 TEST_CASE("evaluation of classification reports accuracy, of regression only the loss") {
-  Problem problem = linear_problem();
+  StageCase problem = linear_problem();
   problem.shapes.labels = true;
   problem.config.meta.eval = {.tasks = 6, .steps = {0}};
   const Experiment experiment = problem.build();
@@ -175,7 +175,7 @@ TEST_CASE("evaluation of classification reports accuracy, of regression only the
 
 TEST_CASE(
     "the objective is the outer loss of the grad stage, and its window holds the frozen eta") {
-  Problem problem = linear_problem(OptimizerKind::nesterov);
+  StageCase problem = linear_problem(OptimizerKind::nesterov);
   problem.config.inner.window = 1;
   const Experiment experiment = problem.build();
   const Named inputs = draw_inputs(experiment.grad, experiment.initial);
@@ -203,7 +203,7 @@ TEST_CASE(
 TEST_CASE(
     "every port is named once, as graph inputs and outputs are, and every start has its port") {
   for (const bool init : {true, false}) {
-    Problem problem = linear_problem(OptimizerKind::adamw);
+    StageCase problem = linear_problem(OptimizerKind::adamw);
     if (!init) problem.config.meta.parameters.erase(problem.config.meta.parameters.begin());
     const Experiment experiment = problem.build();
     for (const Stage* stage :
@@ -233,7 +233,7 @@ TEST_CASE(
 }
 
 TEST_CASE("hyper-parameters start at their value in inner or at their own, through the transform") {
-  Problem problem = linear_problem();
+  StageCase problem = linear_problem();
   problem.config.meta.parameters = {
       {.kind = MetaKind::lr, .granularity = Granularity::per_step, .transform = Transform::exp},
       {.kind = MetaKind::l2, .transform = Transform::softplus, .init = 2.0}};
@@ -259,7 +259,7 @@ TEST_CASE("hyper-parameters start at their value in inner or at their own, throu
 }
 
 TEST_CASE("an experiment knows its size and work, and evaluates a divisor of the tasks at once") {
-  Problem problem = linear_problem();
+  StageCase problem = linear_problem();
   problem.config.meta.eval.tasks = 130;
   const Experiment experiment = problem.build();
   CHECK(experiment.theta_size == 4);
@@ -268,7 +268,7 @@ TEST_CASE("an experiment knows its size and work, and evaluates a divisor of the
   // over 5. A gradient takes two passes (no input gradient). Its derivative takes two more, and a
   // third for the logits, which the second derivative of bce depends on, that of mse does not.
   for (const Loss loss : {Loss::mse, Loss::bce}) {
-    Problem sized{base_config(OptimizerKind::sgd, loss), {}};
+    StageCase sized{base_config(OptimizerKind::sgd, loss), {}};
     sized.config.meta.parameters = all_parameters(OptimizerKind::sgd, Granularity::per_tensor);
     const std::int64_t second = loss == Loss::mse ? 2 : 3;
     CHECK(sized.build().model_flop == 2 * (3 * (2 + second) * 4 + 2 * 5) * 6);
@@ -283,7 +283,7 @@ TEST_CASE("an experiment knows its size and work, and evaluates a divisor of the
     CHECK(sized.build().model_flop == 2 * (3 * 2 * 4 + 2 * 5) * 6);
   }
   // So does the whole unroll where only rates are learned.
-  Problem rates{base_config(OptimizerKind::sgd, Loss::bce), {}};
+  StageCase rates{base_config(OptimizerKind::sgd, Loss::bce), {}};
   rates.config.meta.parameters = {{.kind = MetaKind::lr}};
   CHECK(rates.build().model_flop == 2 * ((3 * 2 + 2 * 3) * 4 + 2 * 5) * 6);
   rates.config.inner.window = 1;
@@ -293,7 +293,7 @@ TEST_CASE("an experiment knows its size and work, and evaluates a divisor of the
 // --- errors --------------------------------------------------------------------------------------
 
 TEST_CASE("what the loader refuses does not come here") {
-  Problem problem = linear_problem();
+  StageCase problem = linear_problem();
   problem.config.inner.l2.reset();
   const std::vector<std::vector<MetaParameter>> refused = {
       {},

@@ -5,13 +5,11 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "../util/testing.h"
+
 using namespace mixflow;
 
 namespace {
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 Plot sample() {
   return {.title = "a <title>",

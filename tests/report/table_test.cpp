@@ -5,16 +5,13 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "../util/testing.h"
 #include "report/escape.h"
 #include "runs.h"
 
 using namespace mixflow;
 
 namespace {
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 const std::string kNasty = "a<b> & \"q\" | $x_1% {~^\\} #é\n";
 

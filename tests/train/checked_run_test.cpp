@@ -14,7 +14,7 @@ using namespace mixflow;
 
 namespace {
 
-using Bytes = std::vector<std::vector<std::byte>>;
+using OutputBytes = std::vector<std::vector<std::byte>>;
 
 // Stand-ins for the files that scripts fetch: the same shapes, fewer rows.
 struct StandIns : TemporaryDirectory {
@@ -70,8 +70,8 @@ std::vector<Tensor64> inputs_of(const StageRun& run) {
   return inputs;
 }
 
-Bytes outputs_of(const StageRun& run) {
-  Bytes outputs;
+OutputBytes outputs_of(const StageRun& run) {
+  OutputBytes outputs;
   for (std::size_t k = 0; k < run.stage().outputs.size(); ++k) {
     const std::byte* data = run.executor().output(static_cast<int>(k));
     outputs.emplace_back(data, data + run.executor().output_bytes(static_cast<int>(k)));
@@ -80,15 +80,15 @@ Bytes outputs_of(const StageRun& run) {
 }
 
 // Where two sets of outputs first differ in their bits; empty if nowhere.
-std::string difference(const Stage& stage, const Bytes& a, const Bytes& b) {
+std::string difference(const Stage& stage, const OutputBytes& a, const OutputBytes& b) {
   for (std::size_t k = 0; k < stage.outputs.size(); ++k)
     if (a[k] != b[k]) return stage.outputs[k].name;
   return "";
 }
 
-Bytes reference_outputs(const StageRun& run, const std::vector<Tensor64>& inputs) {
+OutputBytes reference_outputs(const StageRun& run, const std::vector<Tensor64>& inputs) {
   const Graph& graph = *run.program().graph;
-  Bytes outputs;
+  OutputBytes outputs;
   const std::vector<Tensor64> values = evaluate(graph, inputs);
   for (std::size_t k = 0; k < values.size(); ++k) {
     const Type& type = graph.type(graph.outputs[k]);

@@ -16,7 +16,7 @@ using namespace mixflow;
 
 namespace {
 
-using Bytes = std::vector<std::byte>;
+using FileBytes = std::vector<std::byte>;
 
 // A checkpoint file of one meta-step, and a run to load it into.
 struct Saved : TemporaryDirectory {
@@ -37,7 +37,7 @@ struct Saved : TemporaryDirectory {
   }
 
   // Whether a file of these bytes is refused as damaged, and leaves the run as it was.
-  bool refuses(const Bytes& bytes) {
+  bool refuses(const FileBytes& bytes) {
     write_atomically(file, std::span<const std::byte>(bytes));
     const std::vector<double> before =
         to_doubles(run.stage().inputs[0].type, run.executor().input(0));
@@ -51,7 +51,7 @@ struct Saved : TemporaryDirectory {
   }
 };
 
-Bytes mutated(Bytes bytes, int kind, std::mt19937& random) {
+FileBytes mutated(FileBytes bytes, int kind, std::mt19937& random) {
   const auto place = [&](std::size_t limit) { return random() % limit; };
   const std::size_t size = bytes.size();
   switch (kind % 6) {
@@ -93,11 +93,11 @@ Bytes mutated(Bytes bytes, int kind, std::mt19937& random) {
 
 TEST_CASE("a checkpoint with any damage is refused, and the run's state stays as it was") {
   Saved saved;
-  const Bytes whole = read_file(saved.file);
+  const FileBytes whole = read_file(saved.file);
   std::mt19937 random(7);
   int tried = 0;
   for (int i = 0; i < (kThorough ? 3000 : 500); ++i) {
-    const Bytes bytes = mutated(whole, i, random);
+    const FileBytes bytes = mutated(whole, i, random);
     if (bytes == whole) continue;
     ++tried;
     CHECK_MESSAGE(saved.refuses(bytes), "mutation " << i);

@@ -16,7 +16,7 @@ using namespace mixflow;
 
 namespace {
 
-std::vector<double> values_of(const StageRun& run, const std::string& name) {
+std::vector<double> values_in(const StageRun& run, const std::string& name) {
   const int i = run.stage().input(name);
   return to_doubles(run.stage().inputs[static_cast<std::size_t>(i)].type, run.input(name).data());
 }
@@ -32,7 +32,7 @@ TEST_CASE("a stage's tensors are reached by name, others are a bug") {
   CHECK_THROWS_AS(run.input("eta.lr"), InternalError);
   CHECK_THROWS_AS(run.result("nothing"), InternalError);
   run.set_scalar("meta_lr", 0.25);
-  CHECK(values_of(run, "meta_lr") == std::vector<double>{0.25});
+  CHECK(values_in(run, "meta_lr") == std::vector<double>{0.25});
   run.set_scalar("no_such_scalar", 1);  // stages without it take no notice
 }
 
@@ -52,10 +52,10 @@ TEST_CASE("meta-parameters and the meta-optimiser's state are donated, and nothi
 
   StageRun run(stage, {});
   draw_initial_values(built.experiment, run);
-  const std::vector<double> before = values_of(run, "eta.init.layers.0.weight");
+  const std::vector<double> before = values_in(run, "eta.init.layers.0.weight");
   give_step(built, run, 1);
   run.run();
-  CHECK(values_of(run, "eta.init.layers.0.weight") != before);
+  CHECK(values_in(run, "eta.init.layers.0.weight") != before);
   CHECK(std::isfinite(run.result("outer_loss")));
   CHECK(run.results("inner_loss").size() == 3);
 }
@@ -68,11 +68,11 @@ TEST_CASE("starting values depend on the seed alone and are the same numbers in 
   draw_initial_values(f64.experiment, b);
   draw_initial_values(other.experiment, c);
   const std::string name = "eta.init.layers.0.weight";
-  const std::vector<double> narrow = values_of(a, name), wide = values_of(b, name);
+  const std::vector<double> narrow = values_in(a, name), wide = values_in(b, name);
   for (std::size_t i = 0; i < narrow.size(); ++i)
     CHECK(narrow[i] == static_cast<double>(static_cast<float>(wide[i])));
-  CHECK(values_of(c, name) != narrow);
-  for (const double bias : values_of(a, "eta.init.layers.0.bias")) CHECK(bias == 0);
+  CHECK(values_in(c, name) != narrow);
+  for (const double bias : values_in(a, "eta.init.layers.0.bias")) CHECK(bias == 0);
 }
 
 TEST_CASE("doubles survive a tensor of every type") {
@@ -90,10 +90,10 @@ TEST_CASE("parameters are copied between stages, those before a window included"
   StageRun train(built.experiment.train, {}), objective(built.experiment.objective, {});
   draw_initial_values(built.experiment, train);
   objective.copy_parameters(train);
-  CHECK(values_of(objective, "eta.lr") == values_of(train, "eta.lr"));
+  CHECK(values_in(objective, "eta.lr") == values_in(train, "eta.lr"));
   REQUIRE(objective.has_input("frozen.eta.lr"));
-  CHECK(values_of(objective, "frozen.eta.lr") == values_of(train, "eta.lr"));
-  CHECK(values_of(objective, "theta.layers.0.weight") == values_of(train, "theta.layers.0.weight"));
+  CHECK(values_in(objective, "frozen.eta.lr") == values_in(train, "eta.lr"));
+  CHECK(values_in(objective, "theta.layers.0.weight") == values_in(train, "theta.layers.0.weight"));
 }
 
 TEST_CASE("an evaluation's mean and interval are those of its tasks") {
@@ -190,12 +190,12 @@ TEST_CASE("a checkpoint of another experiment is refused and changes nothing") {
   CHECK_FALSE(load_checkpoint(directory.path / "none", run).has_value());
   save_checkpoint(directory.path, {.step = 1}, run);
   draw_initial_values(wider.experiment, other);
-  const std::vector<double> before = values_of(other, "eta.init.layers.1.bias");
+  const std::vector<double> before = values_in(other, "eta.init.layers.1.bias");
   const std::string message =
       message_of<UserError>([&] { load_checkpoint(directory.path, other); });
   CHECK(message.find("expected tensor eta.init.layers.0.weight f32[1,7], got F32[1,6]: the "
                      "checkpoint belongs to another experiment") != std::string::npos);
-  CHECK(values_of(other, "eta.init.layers.1.bias") == before);
+  CHECK(values_in(other, "eta.init.layers.1.bias") == before);
 }
 
 TEST_CASE("short inner loops are straight code unless remat.inline is off") {

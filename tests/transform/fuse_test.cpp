@@ -71,7 +71,7 @@ TEST_CASE("fusing twice the same gives the same graph") {
 }
 
 // Two hidden layers on 10 rows, mean squared error.
-GraphPtr mlp_loss() {
+GraphPtr deep_mlp_loss() {
   Builder b;
   Ids theta;
   const std::int64_t sizes[] = {1, 40, 40, 1};
@@ -105,7 +105,7 @@ std::int64_t outside_fused(const Graph& graph, const OpDef& op) {
 TEST_CASE(
     "the second-order graph of an MLP has about one kernel per product and no broadcast in "
     "memory") {
-  const GraphPtr loss = mlp_loss();
+  const GraphPtr loss = deep_mlp_loss();
   Mask active(8, true);
   active[6] = active[7] = false;
   const GraphPtr gradient = vjp(*loss, active, {true}).graph;

@@ -73,20 +73,20 @@ TEST_CASE("a short loop becomes straight code, forward or in reverse") {
 }
 
 TEST_CASE("what a backward loop computes again is shared with the forward loop") {
-  constexpr std::int64_t kSteps = 4;
+  constexpr std::int64_t kIterations = 4;
   Builder body;
   const Id w = body.input(f64({3})), c = body.input(f64({3}));
   const GraphPtr step = body.finish({body.mul(w, body.tanh(c))});
   Builder b;
   const Ids consts{b.input(f64({3}))}, carry{b.input(f64({3}))};
   const Policy policy{Policy::Keep::carries, {}};
-  const Builder::Loop loop = b.scan(step, consts, carry, {}, kSteps, false, policy);
+  const Builder::Loop loop = b.scan(step, consts, carry, {}, kIterations, false, policy);
   const GraphPtr loss = b.finish({b.sum_all(b.square(loop.carry[0]))});
   const GraphPtr gradient = clean(*vjp(*loss, {true, true}, {true}, true).graph);
   REQUIRE(scans(*gradient) == 2);
   REQUIRE(count_ops(*gradient, op::k_tanh) == 2);  // one in each body
   const GraphPtr straight = clean(*inlined(gradient));
-  CHECK(count_ops(*straight, op::k_tanh) == kSteps);
+  CHECK(count_ops(*straight, op::k_tanh) == kIterations);
   // The stack of carries is gone too.
   CHECK(count_ops(*straight, op::k_slice) == 0);
   CHECK(count_ops(*straight, op::k_concat) == 0);

@@ -11,7 +11,7 @@ namespace {
 using namespace mixflow::testing;
 using Keep = Policy::Keep;
 
-constexpr std::int64_t kSteps = 4;
+constexpr std::int64_t kLoopSteps = 4;
 
 // h' = tanh(h W + x), with a second, slower carry and a named value; ys = h . x.
 GraphPtr cell() {
@@ -25,7 +25,7 @@ GraphPtr cell() {
   return b.finish({next, next_slow, b.mul(next, x)});
 }
 
-GraphPtr recurrent(Policy policy, bool reverse, std::int64_t n = kSteps) {
+GraphPtr recurrent(Policy policy, bool reverse, std::int64_t n = kLoopSteps) {
   Builder b;
   const Ids consts{b.input(f64({3, 3})), b.input(f64({})), b.input(f64({2}))};
   const Ids carry{b.input(f64({2, 3})), b.full(0.1, DType::f64, {2, 3})};
@@ -78,7 +78,7 @@ TEST_CASE("Policies choose what is kept and change no gradient") {
     CHECK(forward_loop.policy == policy);
     CHECK_FALSE(forward_loop.reverse);
     CHECK(backward_loop.reverse);
-    CHECK(backward_loop.n == kSteps);
+    CHECK(backward_loop.n == kLoopSteps);
     CHECK(backward_loop.policy.keep == (policy.keep == Keep::names ? Keep::carries : policy.keep));
     const Graph& body = *forward_loop.body;
     const std::size_t stacks = body.outputs.size() - 2;

@@ -18,8 +18,8 @@ namespace {
 
 using testing::RandomGraph;
 
-constexpr std::int64_t kBlocks = 3;
-const Type kSquare{DType::f64, {4, 4}}, kStack{DType::f64, {kBlocks, 4, 4}};
+constexpr std::int64_t kMapBlocks = 3;
+const Type kSquare{DType::f64, {4, 4}}, kStack{DType::f64, {kMapBlocks, 4, 4}};
 
 // Merged, with the values of before; a second pass finds nothing more.
 GraphPtr merged(const GraphPtr& graph) {
@@ -56,9 +56,9 @@ struct Pair {
   Builder b;
   Id w = b.input(kSquare), c = b.input(kSquare), x = b.input(kStack), z = b.input(kStack);
 
-  Builder::Loop value() { return b.map(value_body(), Ids{w}, Ids{x}, kBlocks, 1); }
+  Builder::Loop value() { return b.map(value_body(), Ids{w}, Ids{x}, kMapBlocks, 1); }
   Builder::Loop gradient(Id with_c, Id with_z) {
-    return b.map(gradient_body(), Ids{w, with_c}, Ids{x, with_z}, kBlocks, 1);
+    return b.map(gradient_body(), Ids{w, with_c}, Ids{x, with_z}, kMapBlocks, 1);
   }
 };
 
@@ -66,7 +66,7 @@ TEST_CASE("a loss by blocks and its gradient become one map") {
   for (const bool by_pullback : {false, true}) {
     Builder b;
     const Id w = b.input(kSquare), x = b.input(kStack);
-    Ids outputs{b.map(value_body(), Ids{w}, Ids{x}, kBlocks, 1).carry[0]};
+    Ids outputs{b.map(value_body(), Ids{w}, Ids{x}, kMapBlocks, 1).carry[0]};
     if (by_pullback) {
       const Ids one{b.full(1, DType::f64)};
       for (const Id grad : pullback(b, Ids{outputs[0]}, one, Ids{w, x})) outputs.push_back(grad);
@@ -103,8 +103,8 @@ Ids joined(const Ids& a, const Ids& b) {
 
 TEST_CASE("sums of the first map, of the second, then what each stacks, in their order") {
   Pair p;
-  const auto first = p.b.map(chain_body(1), Ids{p.w}, Ids{p.x}, kBlocks, 2);
-  const auto second = p.b.map(chain_body(2), Ids{p.w}, Ids{p.x}, kBlocks, 2);
+  const auto first = p.b.map(chain_body(1), Ids{p.w}, Ids{p.x}, kMapBlocks, 2);
+  const auto second = p.b.map(chain_body(2), Ids{p.w}, Ids{p.x}, kMapBlocks, 2);
   const GraphPtr graph =
       merged(p.b.finish(joined(joined(first.carry, second.carry), joined(first.ys, second.ys))));
   REQUIRE(graph->nodes.size() >= 1);
@@ -116,7 +116,7 @@ TEST_CASE("what two maps have become is merged into a third") {
   Pair p;
   Ids outputs;
   for (const int products : {1, 2, 3}) {
-    const auto map = p.b.map(chain_body(products), Ids{p.w}, Ids{p.x}, kBlocks, 2);
+    const auto map = p.b.map(chain_body(products), Ids{p.w}, Ids{p.x}, kMapBlocks, 2);
     outputs = joined(outputs, joined(map.carry, map.ys));
   }
   const GraphPtr graph = merged(p.b.finish(outputs));
@@ -158,10 +158,10 @@ TEST_CASE("a map that needs the other's result through merged maps stays behind 
   for (const bool needs : {false, true}) {
     Pair p;
     const Id v = p.b.input(kSquare), u = p.b.input(kStack);
-    const auto first = p.b.map(value_body(), Ids{v}, Ids{u}, kBlocks, 1);
+    const auto first = p.b.map(value_body(), Ids{v}, Ids{u}, kMapBlocks, 1);
     const auto value = p.value();
     const auto gradient = p.gradient(p.c, needs ? first.ys[0] : p.z);
-    const auto second = p.b.map(gradient_body(), Ids{v, p.c}, Ids{u, value.ys[0]}, kBlocks, 1);
+    const auto second = p.b.map(gradient_body(), Ids{v, p.c}, Ids{u, value.ys[0]}, kMapBlocks, 1);
     const GraphPtr graph = p.b.finish(
         {first.carry[0], value.carry[0], gradient.carry[0], second.carry[0], second.ys[0]});
     CHECK(maps(*merged(graph)) == (needs ? 3 : 2));
@@ -174,7 +174,7 @@ TEST_CASE("a map is not merged into one that waits for a map merged with it") {
   const auto first = p.value();
   const auto third = p.gradient(p.c, p.z);
   const auto second =
-      p.b.map(gradient_body(3), Ids{p.w, third.carry[0]}, Ids{p.x, third.ys[0]}, kBlocks, 1);
+      p.b.map(gradient_body(3), Ids{p.w, third.carry[0]}, Ids{p.x, third.ys[0]}, kMapBlocks, 1);
   const GraphPtr graph = p.b.finish({first.carry[0], second.carry[0], second.ys[0]});
   CHECK(maps(*merged(graph)) == 2);
 }
@@ -183,13 +183,13 @@ TEST_CASE("maps over other elements, with products of their own or with none sta
   const auto stay_apart = [](const GraphPtr& graph) { CHECK(maps(*merged(graph)) == 2); };
   {
     Pair p;  // first reads an x that second does not
-    const auto value = p.b.map(value_body(), Ids{p.w}, Ids{p.z}, kBlocks, 1);
-    const auto gradient = p.b.map(gradient_body(), Ids{p.w, p.c}, Ids{p.x, p.x}, kBlocks, 1);
+    const auto value = p.b.map(value_body(), Ids{p.w}, Ids{p.z}, kMapBlocks, 1);
+    const auto gradient = p.b.map(gradient_body(), Ids{p.w, p.c}, Ids{p.x, p.x}, kMapBlocks, 1);
     stay_apart(p.b.finish({value.carry[0], gradient.carry[0]}));
   }
   {
     Pair p;  // first has a product that second lacks
-    const auto value = p.b.map(value_body(), Ids{p.c}, Ids{p.x}, kBlocks, 1);
+    const auto value = p.b.map(value_body(), Ids{p.c}, Ids{p.x}, kMapBlocks, 1);
     const auto gradient = p.gradient(p.c, p.z);
     stay_apart(p.b.finish({value.carry[0], gradient.carry[0]}));
   }
@@ -198,7 +198,7 @@ TEST_CASE("maps over other elements, with products of their own or with none sta
     Builder body;
     const Id w = body.input(kSquare), x = body.input(kSquare);
     const GraphPtr plain = body.finish({body.tanh(body.mul(w, x))});
-    const auto value = p.b.map(plain, Ids{p.w}, Ids{p.x}, kBlocks, 1);
+    const auto value = p.b.map(plain, Ids{p.w}, Ids{p.x}, kMapBlocks, 1);
     const auto gradient = p.gradient(p.c, p.z);
     stay_apart(p.b.finish({value.carry[0], gradient.carry[0]}));
   }
@@ -233,7 +233,7 @@ TEST_CASE("inside loops too, and bodies that are shared stay shared") {
   region->num_xs = 1;
   Builder b;
   const Id w = b.input(kSquare), c = b.input(kSquare), x = b.input(kStack);
-  const Id z = b.input({DType::f64, {2, kBlocks, 4, 4}}), more = b.input(b.type(z));
+  const Id z = b.input({DType::f64, {2, kMapBlocks, 4, 4}}), more = b.input(b.type(z));
   const Ids first = b.emit_region(op::k_scan, Ids{w, c, x, z}, region);
   const Ids second = b.emit_region(op::k_scan, Ids{w, c, x, more}, region);
   const GraphPtr graph = merged(b.finish({first[0], first[1], second[0], second[1]}));
@@ -259,7 +259,7 @@ GraphPtr random_maps(RandomGraph& random) {
     for (int more = random.below(3); more > 0; --more) consts.push_back(any(squares));
     const auto factors = static_cast<int>(consts.size()) - 1;
     const GraphPtr body = chain_body(1 + random.below(3), factors);
-    const auto map = p.b.map(body, consts, Ids{any(stacks)}, kBlocks, 2);
+    const auto map = p.b.map(body, consts, Ids{any(stacks)}, kMapBlocks, 2);
     outputs = joined(outputs, joined(map.carry, map.ys));
     squares.push_back(random.coin() ? map.carry[0] : p.b.tanh(map.carry[1]));
     if (random.coin()) stacks.push_back(random.coin() ? map.ys[0] : p.b.mul(p.z, map.ys[1]));

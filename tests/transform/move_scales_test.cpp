@@ -39,8 +39,8 @@ std::int64_t elementwise_elements(const Graph& graph) {
   return sum;
 }
 
-constexpr std::int64_t kRows = 2, kIn = 12, kOut = 10;
-const Type kX = f64({kRows, kIn}), kY = f64({kRows, kOut}), kW = f64({kIn, kOut});
+constexpr std::int64_t kScaledRows = 2, kIn = 12, kOut = 10;
+const Type kX = f64({kScaledRows, kIn}), kY = f64({kScaledRows, kOut}), kW = f64({kIn, kOut});
 
 TEST_CASE("a scaled matrix leaves its number to the smaller factor, on either side") {
   for (const bool right : {false, true}) {
@@ -56,7 +56,7 @@ TEST_CASE("a scaled matrix leaves its number to the smaller factor, on either si
       const GraphPtr graph = moved(b.finish({first, second}));
       CHECK(count_ops(*graph, op::k_dot) == 2);
       // One op for a number, sign included, two for a value and a sign.
-      CHECK(elementwise_elements(*graph) == (scalar ? 2 : 1) * kRows * (kIn + kOut));
+      CHECK(elementwise_elements(*graph) == (scalar ? 2 : 1) * kScaledRows * (kIn + kOut));
     }
   }
 }
@@ -80,7 +80,8 @@ TEST_CASE(
         CHECK(graph->nodes.back().op == &op::k_add);
         // Of the smaller factor, of which one is Y, and the sum.
         CHECK(elementwise_elements(*graph) ==
-              kIn * kOut + (static_cast<int>(subtract) + static_cast<int>(scaled)) * kRows * kOut);
+              kIn * kOut +
+                  (static_cast<int>(subtract) + static_cast<int>(scaled)) * kScaledRows * kOut);
       }
     }
   }
@@ -103,10 +104,10 @@ TEST_CASE("several steps are sums of products on top of each other, which become
     w = b.sub(w, b.mul(b.dot(x, y, true), 0.1));
   }
   const GraphPtr graph = moved(b.finish({w}));
-  CHECK(elementwise_elements(*graph) == 3 * (kRows * kOut + kIn * kOut));
+  CHECK(elementwise_elements(*graph) == 3 * (kScaledRows * kOut + kIn * kOut));
   const GraphPtr merged = merge_dots(*graph);
   CHECK(count_ops(*merged, op::k_dot_sum) == 1);
-  CHECK(elementwise_elements(*merged) == 3 * kRows * kOut);
+  CHECK(elementwise_elements(*merged) == 3 * kScaledRows * kOut);
 }
 
 TEST_CASE("what would not spare a walk over memory stays") {

@@ -16,14 +16,14 @@
 namespace mixflow {
 namespace {
 
-const Type kSquare{DType::f32, {64, 64}};
+const Type kPackedSquare{DType::f32, {64, 64}};
 
 Type stack(std::int64_t n) { return {DType::f32, {n, 64, 64}}; }
 
 // (w | x) -> x w, with op(w) = w^T if trans.
 GraphPtr times_constant(bool trans = false) {
   Builder b;
-  const Id w = b.input(kSquare, "w"), x = b.input(kSquare, "x");
+  const Id w = b.input(kPackedSquare, "w"), x = b.input(kPackedSquare, "x");
   return b.finish({b.dot(x, w, false, trans)});
 }
 
@@ -52,11 +52,11 @@ std::int64_t packs_here(const Graph& graph) {
 TEST_CASE("a loop's constant is packed before the loop, in each way that products read it") {
   for (const bool both : {false, true}) {
     Builder body;
-    const Id w = body.input(kSquare, "w"), x = body.input(kSquare, "x");
+    const Id w = body.input(kPackedSquare, "w"), x = body.input(kPackedSquare, "x");
     Id y = body.dot(x, w);
     if (both) y = body.dot(y, w, false, true);
     Builder b;
-    const Ids consts{b.input(kSquare)}, xs{b.input(stack(3))};
+    const Ids consts{b.input(kPackedSquare)}, xs{b.input(stack(3))};
     const GraphPtr graph = packed(b.finish({b.map(body.finish({y}), consts, xs, 3, 0).ys[0]}));
     CHECK(packs_here(*graph) == (both ? 2 : 1));
     const Region& loop = *region_of(only_loop(*graph));
@@ -69,10 +69,10 @@ TEST_CASE("a loop's constant is packed before the loop, in each way that product
 
 TEST_CASE("a constant of two nested loops is packed before the outer one") {
   Builder outer;
-  const Id w = outer.input(kSquare), xs = outer.input(stack(2));
+  const Id w = outer.input(kPackedSquare), xs = outer.input(stack(2));
   const GraphPtr middle = outer.finish({outer.map(times_constant(), Ids{w}, Ids{xs}, 2, 0).ys[0]});
   Builder b;
-  const Ids consts{b.input(kSquare)}, all{b.input({DType::f32, {3, 2, 64, 64}})};
+  const Ids consts{b.input(kPackedSquare)}, all{b.input({DType::f32, {3, 2, 64, 64}})};
   const GraphPtr graph = packed(b.finish({b.map(middle, consts, all, 3, 0).ys[0]}));
   CHECK(packs_here(*graph) == 1);
   CHECK(count_ops(*graph, op::k_pack_bf16) == 1);
@@ -81,11 +81,11 @@ TEST_CASE("a constant of two nested loops is packed before the outer one") {
 TEST_CASE("what changes with the iteration is packed inside, if two products read it alike") {
   // x is twice a right factor; carry is one left and one right factor.
   Builder body;
-  const Id carry = body.input(kSquare), x = body.input(kSquare);
+  const Id carry = body.input(kPackedSquare), x = body.input(kPackedSquare);
   const Id once = body.dot(body.exp(x), carry);
   const Id twice = body.add(body.dot(once, x), body.dot(carry, x));
   Builder b;
-  const Ids init{b.input(kSquare)}, xs{b.input(stack(3))};
+  const Ids init{b.input(kPackedSquare)}, xs{b.input(stack(3))};
   const GraphPtr graph = packed(b.finish({b.scan(body.finish({twice}), {}, init, xs, 3).carry[0]}));
   CHECK(packs_here(*graph) == 0);
   const Graph& inner = *region_of(only_loop(*graph))->body;
@@ -97,7 +97,7 @@ TEST_CASE("what changes with the iteration is packed inside, if two products rea
 
 TEST_CASE("left factors are packed like right ones, but not for them") {
   Builder b;
-  const Id x = b.input(kSquare), v = b.input(kSquare), w = b.input(kSquare);
+  const Id x = b.input(kPackedSquare), v = b.input(kPackedSquare), w = b.input(kPackedSquare);
   const GraphPtr graph =
       packed(b.finish({b.dot(x, v), b.dot(x, w), b.dot(v, x, true), b.dot(w, x, true)}));
   // x as a left factor of two, as a right factor of two.
@@ -114,10 +114,10 @@ TEST_CASE("left factors are packed like right ones, but not for them") {
 
 TEST_CASE("one product, or a loop of one iteration, is no reason to pack") {
   Builder b;
-  const Id x = b.input(kSquare), w = b.input(kSquare);
+  const Id x = b.input(kPackedSquare), w = b.input(kPackedSquare);
   CHECK(count_ops(*packed(b.finish({b.dot(x, w)})), op::k_pack_bf16) == 0);
   Builder c;
-  const Ids consts{c.input(kSquare)}, xs{c.input(stack(1))};
+  const Ids consts{c.input(kPackedSquare)}, xs{c.input(stack(1))};
   const GraphPtr once = c.finish({c.map(times_constant(), consts, xs, 1, 0).ys[0]});
   CHECK(count_ops(*packed(once), op::k_pack_bf16) == 0);
 }
@@ -143,7 +143,7 @@ TEST_CASE("loops that share a body go on sharing it, and the packed factor") {
   region->n = 3;
   region->num_consts = region->num_xs = 1;
   Builder b;
-  const Id w = b.input(kSquare), x = b.input(stack(3)), y = b.input(stack(3));
+  const Id w = b.input(kPackedSquare), x = b.input(stack(3)), y = b.input(stack(3));
   const Id first = b.emit_region(op::k_map, Ids{w, x}, region)[0];
   const Id second = b.emit_region(op::k_map, Ids{w, y}, region)[0];
   const GraphPtr graph = packed(b.finish({first, second}));

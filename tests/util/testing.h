@@ -38,6 +38,10 @@ struct TemporaryDirectory {
   }
 };
 
+inline bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
 // What an Error thrown by `call` says; other exceptions pass through.
 template <class Error, class Call>
 std::string message_of(Call call) {
