@@ -13,8 +13,15 @@
 
 #include <algorithm>
 
+// For CPUs with these instructions, up to the end below.
+#ifdef __clang__
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16"))), \
+    apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16")
+#endif
 
 namespace mixflow {
 namespace {
@@ -221,7 +228,12 @@ void amx_block(const std::uint32_t* a, std::ptrdiff_t a_next, const std::uint32_
   }
 }
 
-#pragma GCC pop_options  // what follows runs on every CPU
+// What follows runs on every CPU.
+#ifdef __clang__
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
 
 // Whether the CPU has AMX for bf16 and the kernel lets this process use it.
 bool amx_granted() {

@@ -29,7 +29,8 @@
 namespace mixflow {
 namespace {
 
-const std::string kSys = "/sys/devices/system/cpu/cpu";
+// No object here has a destructor that runs: helpers may read it while the process ends.
+constexpr const char* kSys = "/sys/devices/system/cpu/cpu";
 
 std::string first_line(const std::string& path) {
   std::ifstream file(path);
@@ -83,7 +84,7 @@ Cpus read_cpus() {
 }
 
 const Cpus& cpus() {
-  static const Cpus& kCpus = *new Cpus(read_cpus());  // helpers may ask while the process ends
+  static const Cpus& kCpus = *new Cpus(read_cpus());
   return kCpus;
 }
 

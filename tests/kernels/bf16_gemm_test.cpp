@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "../util/testing.h"
 #include "kernels/bf16_pack.h"
 #include "kernels/gemm.h"
 #include "kernels/products.h"
@@ -262,6 +263,7 @@ TEST_CASE("Products of packed factors have the bits of those that pack them them
       with(3, 64, 70, 96, 2, "a");
       with(1, 320, 250, 160, 3, "A");
       with(2, 64, 64, 96, 2, "aBA");
+      if (!kThorough && trans_a != trans_b) continue;
       with(2, 96, 1056, 544, 2, "aB");  // beyond one chunk of columns and of terms
       with(2, 90, 1056, 544, 2, "bB");
       with(1, 544, 64, 1056, 2, "ab");

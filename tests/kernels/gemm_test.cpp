@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "../util/testing.h"
 #include "kernels/gemm_problem.h"
 #include "kernels/products.h"
 #include "util/rng.h"
@@ -185,6 +186,7 @@ TEST_CASE("Large products by panels agree with f64 beyond every chunk, and threa
     if (kernels->lanes >= 16) continue;  // the library's
     ++tables;
     for (const auto [trans_a, trans_b] : kAllFlags) {
+      if (!kThorough && trans_a != trans_b) continue;
       const auto with = [&](std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k) {
         GemmShape shape{.batch = batch,
                         .m = m,
@@ -221,6 +223,7 @@ TEST_CASE("Products with long rows of both factors agree with f64, and threads c
   for (const GemmKernels* kernels : all_gemm_kernels()) {
     for (const std::int64_t k : {1023, 1024, 1300}) {
       for (const bool add_z : {false, true}) {
+        if (!kThorough && (k == 1300) != add_z) continue;
         GemmShape shape{.m = 97,
                         .n = 530,
                         .products = {{k, false, true}, {2000, false, true}},

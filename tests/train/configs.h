@@ -101,7 +101,7 @@ inline std::vector<Settings> transformer_choices() {
         settings.push_back("meta.parameters=[" + parameter + "]");
         const Settings& layout = layouts[turn % layouts.size()];
         settings.insert(settings.end(), layout.begin(), layout.end());
-        if (kThorough || turn % 9 == 0) choices.push_back(std::move(settings));
+        if (kThorough || turn % 17 == 0) choices.push_back(std::move(settings));
         ++turn;
       }
     }

@@ -144,7 +144,8 @@ TEST_CASE("planned dynamic bytes are the measured ones for transformers on one a
 }
 
 TEST_CASE("planned dynamic bytes are the measured ones where products are rounded to bf16") {
-  for (const std::string blocks : {"{attention: 0}", "{attention: 48, feed_forward: 48}"}) {
+  for (const std::string blocks : {"{attention: 48, feed_forward: 48}", "{attention: 0}"}) {
+    if (!kThorough && blocks == "{attention: 0}") continue;
     const Built built(transformer_config({"data.sequence=96", "model.vocab=64", "model.d_model=64",
                                           "model.ffw=96", "model.kv_size=48", "precision=bf16",
                                           "gradient.blocks=" + blocks}));

@@ -246,9 +246,11 @@ TEST_CASE("every key of the schema has a witness, and no witness is of no key") 
 TEST_CASE("every key acts: set to another value, something is another than without it") {
   const Files files;
   std::map<std::string, std::string> known;
+  std::size_t turn = 0;
   for (const Witness& witness : witnesses()) {
     CAPTURE(witness.row);
     CAPTURE(witness.set);
+    if (!kThorough && ++turn % 5 != 0) continue;
     Settings without = witness.with, with = witness.with;
     std::string_view rest = witness.set;
     for (std::size_t end; (end = rest.find("; ")) != rest.npos; rest.remove_prefix(end + 2)) {
