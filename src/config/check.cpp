@@ -521,7 +521,22 @@ std::optional<double> inverse_transform(Transform transform, double value) {
   return std::nullopt;
 }
 
+double default_eps_root(Precision precision) {
+  switch (precision) {
+    case Precision::f64:
+      return 1e-12;
+    case Precision::f32:
+      return 1e-7;
+    case Precision::bf16:
+      return 1e-6;
+  }
+  return 0;
+}
+
 void check_relations(Config& config) {
+  if (!config.origins.contains("inner.optimizer.eps_root")) {
+    config.inner.optimizer.eps_root = default_eps_root(config.precision);
+  }
   resolve_models(config);
   check_tokens(config);
   if (transformer(config) != nullptr && !config.origins.contains("inner.loss")) {

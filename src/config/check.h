@@ -11,6 +11,11 @@ namespace mixflow {
 // where keys stand.
 void check_relations(Config& config);
 
+// eps_root of the inner optimiser where the config does not say it. The derivative of an update at
+// a gradient near 0 is lr / sqrt(eps_root): it multiplies the rounding of that gradient, and below
+// these values the rounding is what the meta-gradient consists of. Measured: README.md.
+double default_eps_root(Precision precision);
+
 // The eta that a transform turns into `value`; none outside the transform's range.
 std::optional<double> inverse_transform(Transform transform, double value);
 

@@ -150,8 +150,9 @@ struct OptimizerConfig {
   double beta1 = 0.9;     // adam, adamw
   double beta2 = 0.999;   // adam, adamw; rmsprop's decay (the loader's default there is 0.9)
   double eps = 1e-8;      // adam, adamw, rmsprop
-  double eps_root =
-      1e-12;  // likewise; inside the square root: keeps the derivative finite at v = 0
+  // Likewise, inside the square root: keeps the derivative finite at v = 0. The loader's default
+  // for the inner optimiser goes by precision: check.h.
+  double eps_root = 1e-12;
   double weight_decay = 0.0;  // adamw, decoupled
   // inner; adam, adamw, rmsprop: derivatives take sqrt(v + eps_root) + eps for a constant
   bool stop_denominator = false;
@@ -277,6 +278,13 @@ enum class Preset : std::uint8_t {
   fastest,   // and steps keep what their gradient computed, where it is differentiated again
 };
 
+// Whether `train` compares a meta-gradient in bf16 with float32's before it starts.
+enum class Bf16Check : std::uint8_t {
+  automatic,  // where that is a small part of the training
+  always,
+  never,
+};
+
 struct GradientConfig {
   Mode mode = Mode::mixed;
   // Inner gradients are differentiated.
@@ -285,6 +293,7 @@ struct GradientConfig {
   RematConfig remat;
   BlockSizes blocks;
   double finite_difference_eps = 1e-5;  // relative step, central differences
+  Bf16Check bf16_check = Bf16Check::automatic;
   // Tasks per map iteration (vmapped); divides meta.batch; 0: one, whose workspace stays in cache.
   // Networks of a few units gain from more (25 of width 8: a fifth), those of width 40 lose a
   // little.

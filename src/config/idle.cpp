@@ -95,6 +95,13 @@ Reason finite_difference_eps(const Config& config) {
   return config.gradient.mode == Mode::finite_difference ? "" : mode_is(config);
 }
 
+Reason bf16_check(const Config& config) {
+  if (config.precision != Precision::bf16) {
+    return "precision is " + std::string(name_of(config.precision));
+  }
+  return no_backward_pass(config);
+}
+
 // --- data, model and inner problem ----------------------------------------------------
 
 Reason activation(const Config& config) {
@@ -191,6 +198,7 @@ constexpr Rule kRules[] = {
     {"gradient.blocks.feed_forward", block_size},
     {"gradient.blocks.cross_entropy", block_size},
     {"gradient.finite_difference_eps", finite_difference_eps},
+    {"gradient.bf16_check", bf16_check},
 };
 
 // A hyper-parameter under `inner` that is learned from another start.

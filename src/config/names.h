@@ -60,6 +60,10 @@ struct EnumNames<Preset> {
   static constexpr std::string_view names[] = {"none", "smallest", "balanced", "fastest"};
 };
 template <>
+struct EnumNames<Bf16Check> {
+  static constexpr std::string_view names[] = {"auto", "always", "never"};
+};
+template <>
 struct EnumNames<BlockKeep> {
   static constexpr std::string_view names[] = {"by_block", "inputs", "dots", "all"};
 };

@@ -1,5 +1,7 @@
 #include "config/schema.h"
 
+#include "config/check.h"
+
 namespace mixflow {
 namespace {
 
@@ -349,7 +351,8 @@ std::vector<Key> scorer_keys() {
   return keys.take();
 }
 
-Keys<OptimizerConfig> optimizer_keys() {
+// `inner`: of the optimiser that is differentiated.
+Keys<OptimizerConfig> optimizer_keys(bool inner) {
   Keys<OptimizerConfig> keys;
   keys.choice("kind", &OptimizerConfig::kind, "the update rule").also({"type", "name"});
   keys.number("lr", &OptimizerConfig::lr, kPositive, "learning rate")
@@ -370,10 +373,14 @@ Keys<OptimizerConfig> optimizer_keys() {
   keys.number("eps", &OptimizerConfig::eps, kNotNegative, "added outside the square root")
       .when({"adam", "adamw", "rmsprop"})
       .also({"epsilon"});
-  keys.number("eps_root", &OptimizerConfig::eps_root, kNotNegative,
-              "added inside the square root: keeps its derivative finite at 0")
-      .when({"adam", "adamw", "rmsprop"})
-      .also({"epsilon_root"});
+  Key& eps_root = keys.number("eps_root", &OptimizerConfig::eps_root, kNotNegative,
+                              "added inside the square root: keeps its derivative finite at 0")
+                      .when({"adam", "adamw", "rmsprop"})
+                      .also({"epsilon_root"});
+  if (inner) {
+    eps_root.doc += "; f64: 1e-12, bf16: 1e-6";
+    eps_root.otherwise(default_eps_root(Precision::f32));
+  }
   keys.number("weight_decay", &OptimizerConfig::weight_decay, kNotNegative,
               "decoupled decay of the weights")
       .when({"adamw"})
@@ -382,7 +389,7 @@ Keys<OptimizerConfig> optimizer_keys() {
 }
 
 std::vector<Key> inner_optimizer_keys() {
-  Keys<OptimizerConfig> keys = optimizer_keys();
+  Keys<OptimizerConfig> keys = optimizer_keys(true);
   keys.truth("stop_denominator", &OptimizerConfig::stop_denominator,
              "derivatives take sqrt(v + eps_root) + eps, and so v, for a constant")
       .when({"adam", "adamw", "rmsprop"})
@@ -479,7 +486,8 @@ std::vector<Key> meta_keys() {
   keys.list("parameters", &MetaConfig::parameters, meta_parameter_keys(), "what is learned")
       .must()
       .also({"params", "parameter", "meta_parameters"});
-  keys.section("optimizer", &MetaConfig::optimizer, optimizer_keys().take(), "the meta-update rule")
+  keys.section("optimizer", &MetaConfig::optimizer, optimizer_keys(false).take(),
+               "the meta-update rule")
       .also({"optimiser", "optim", "opt"});
   keys.section("schedule", &MetaConfig::schedule, schedule_keys(),
                "how the meta learning rate changes")
@@ -561,6 +569,8 @@ std::vector<Key> gradient_keys() {
   keys.number("finite_difference_eps", &GradientConfig::finite_difference_eps, kPositive,
               "central differences move an entry of eta by this times max(1, |entry|)")
       .also({"fd_eps", "eps"});
+  keys.choice("bf16_check", &GradientConfig::bf16_check,
+              "train in bf16: compare with f32 first; auto: where that costs little (<5 %)");
   return keys.take();
 }
 

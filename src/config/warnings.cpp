@@ -28,7 +28,8 @@ void add_warnings(Config& config) {
         origin(config, "precision") + ": bf16 with inner.optimizer.eps_root " +
         number_text(config.inner.optimizer.eps_root) +
         " gives meta-gradients that are mostly rounding where inner gradients "
-        "are near 0; raise it, to 1e-6, say, until mixflow check passes");
+        "are near 0; remove it (its default in bf16 is 1e-6), or raise it until mixflow check "
+        "passes");
   }
   if (config.gradient.mode == Mode::finite_difference && config.precision != Precision::f64) {
     config.warnings.push_back(

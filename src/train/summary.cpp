@@ -104,7 +104,7 @@ std::string doubts_text(const TrainSummary& s) {
 }  // namespace
 
 std::string to_json(const TrainSummary& s) {
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"name", s.name},
       {"mode", s.mode},
       {"steps", s.steps},
@@ -132,6 +132,7 @@ std::string to_json(const TrainSummary& s) {
       {"mfu", s.mfu},
       {"data", nlohmann::ordered_json::parse(to_json(s.data))},
   };
+  if (s.bf16_cosine) json["bf16_cosine"] = *s.bf16_cosine;
   return json.dump(2);
 }
 
@@ -169,6 +170,7 @@ TrainSummary parse_summary(const std::string& text) {
     s.gflops = number("gflops");
     s.mfu = number("mfu");
     if (json.contains("data")) s.data = parse_facts(json.at("data").dump());
+    if (json.contains("bf16_cosine")) s.bf16_cosine = number("bf16_cosine");
     return s;
   } catch (const nlohmann::json::exception& error) {
     throw UserError(std::string("not a summary of mixflow: ") + error.what());

@@ -17,6 +17,7 @@
 #include "train/append_file.h"
 #include "train/baseline.h"
 #include "train/best.h"
+#include "train/bf16_check.h"
 #include "train/checkpoint.h"
 #include "train/diagnosis.h"
 #include "train/doubts.h"
@@ -91,6 +92,7 @@ class Trainer {
         run_dir_(options.out, config, options.begin),
         threads_(start_threads(config.threads)),
         source_(make_source(config)),
+        bf16_(check_bf16(config, *source_, threads_)),
         experiment_(build_experiment(config, *source_, compute_type(config), parts_of(config))),
         plan_(plan_options(config, threads_)),
         eval_program_(compile_stage(experiment_.eval, plan_)),
@@ -162,6 +164,7 @@ class Trainer {
   RunDir run_dir_;
   const int threads_;
   const std::unique_ptr<TaskSource> source_;
+  const std::optional<Bf16Figure> bf16_;  // before anything else has memory
   const Experiment experiment_;
   const PlanOptions plan_;
   const ProgramPtr eval_program_;
@@ -250,6 +253,11 @@ void Trainer::log_start() {
   for (const std::string& warning : facts.warnings) log_->warn(warning);
   if (options_.progress) show(facts);
   if (!facts.empty()) run_dir_.write("data.json", to_json(facts) + "\n");
+  if (bf16_) {
+    log_->info("bf16: one meta-gradient beside float32's: least cosine " +
+               formatted("%.6f", bf16_->cosine) +
+               (bf16_->tensor.empty() ? "" : ", " + bf16_->tensor));
+  }
   if (begin_ > 0) log_->info("resumed after meta-step " + std::to_string(begin_));
 }
 
@@ -372,6 +380,7 @@ void Trainer::summarize() {
   summarize_doubts();
   summary_.name = config().name;
   summary_.mode = std::string(name_of(config().gradient.mode));
+  if (bf16_) summary_.bf16_cosine = bf16_->cosine;
   summary_.step_s = done > 0 ? steps_s_ / static_cast<double>(done) : 0;
   summary_.meta_loss_first = losses_.first();
   summary_.meta_loss_last = losses_.last();

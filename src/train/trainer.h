@@ -52,6 +52,7 @@ struct TrainSummary {
   std::int64_t reverse_dynamic_bytes = 0, plain_reverse_dynamic_bytes = 0;
   double gflops = 0, mfu = 0;
   DataFacts data;  // what was read
+  std::optional<double> bf16_cosine;  // in bf16, where it was compared with f32 (bf16_check.h)
 };
 // summary.json and `train --json`.
 std::string to_json(const TrainSummary& summary);

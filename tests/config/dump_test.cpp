@@ -139,6 +139,7 @@ gradient:
     cross_entropy: 0
   chunk: 0
   finite_difference_eps: 1.0e-05
+  bf16_check: auto
 )");
   std::istringstream actual(text);
   std::string line, wanted;

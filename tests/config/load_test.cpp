@@ -177,19 +177,38 @@ TEST_CASE("finite differences in f32 load with a warning, in f64 without") {
 }
 
 TEST_CASE(
-    "bf16 with an adaptive inner optimiser loads with a warning, without if eps_root is large") {
-  const std::string text = kLeast + "precision: bf16\ninner: {optimizer: {kind: adam";
+    "eps_root of the inner optimiser goes by precision, of the "
+    "meta-optimiser not") {
+  const auto loaded = [](const std::string& precision) {
+    return parse_config(kLeast + "precision: " + precision + "\ninner: {optimizer: {kind: adam}}\n",
+                        "c.yaml");
+  };
+  CHECK(loaded("f32").inner.optimizer.eps_root == 1e-7);
+  CHECK(loaded("bf16").inner.optimizer.eps_root == 1e-6);
+  CHECK(loaded("f64").inner.optimizer.eps_root == 1e-12);
+  CHECK(loaded("bf16").meta.optimizer.eps_root == 1e-12);
+  CHECK(dump_config(loaded("bf16")).find("eps_root: 1.0e-06") != std::string::npos);
+  const std::vector<std::string> over{"precision=f64"};
+  const std::string text = kLeast + "inner: {optimizer: {kind: adam, eps_root: 1e-3}}\n";
+  CHECK(parse_config(text, "c.yaml", over).inner.optimizer.eps_root == 1e-3);
+}
+
+TEST_CASE("bf16 with a small eps_root loads with a warning") {
+  const std::string text =
+      kLeast + "precision: bf16\ninner: {optimizer: {kind: adam, eps_root: 1e-12";
   const Config config = parse_config(text + "}}\n", "c.yaml");
   CHECK(config.precision == Precision::bf16);
   REQUIRE(config.warnings.size() == 1);
-  CHECK(
-      config.warnings[0] ==
-      "c.yaml:4:12: precision: bf16 with inner.optimizer.eps_root 1e-12 gives meta-gradients that "
-      "are mostly rounding where inner gradients are near 0; raise it, to 1e-6, say, until mixflow "
-      "check passes");
-  CHECK(parse_config(text + ", eps_root: 1e-6}}\n", "c.yaml").warnings.empty());
+  CHECK(config.warnings[0] ==
+        "c.yaml:4:12: precision: bf16 with inner.optimizer.eps_root 1e-12 "
+        "gives meta-gradients that "
+        "are mostly rounding where inner gradients are near 0; remove it (its "
+        "default in bf16 is "
+        "1e-6), or raise it until mixflow check passes");
   CHECK(parse_config(text + ", stop_denominator: true}}\n", "c.yaml").warnings == config.warnings);
   CHECK(parse_config(text + "}}\ngradient: {mode: first_order}\n", "c.yaml").warnings.empty());
+  CHECK(parse_config(kLeast + "precision: bf16\ninner: {optimizer: {kind: adam}}\n", "c.yaml")
+            .warnings.empty());
   CHECK(parse_config(kLeast + "precision: bf16\n", "c.yaml").warnings.empty());
 }
 

@@ -13,6 +13,7 @@
 #include "config/values.h"
 #include "configs.h"
 #include "graph/print.h"
+#include "train/bf16_check.h"
 #include "train/idle_plan.h"
 #include "train/schedule.h"
 #include "train/trainer.h"
@@ -200,7 +201,9 @@ std::string files_text(const Config& config) {
     names.insert(entry.path().filename().string());
   }
   for (const std::string& name : names) text += name + "\n";
-  return text + nlohmann::json::parse(read_text(out / "summary.json")).at("name").dump();
+  const auto summary = nlohmann::json::parse(read_text(out / "summary.json"));
+  text += summary.at("name").dump();
+  return summary.contains("bf16_cosine") ? text + summary["bf16_cosine"].dump() : text;
 }
 
 std::string facts(const Config& config, Changes what) {
@@ -447,6 +450,46 @@ TEST_CASE("what loops should keep has no effect where they become straight code"
         "gradient.remat.inline: no loop of this config is short and small "
         "enough to become "
         "straight code\n");
+}
+
+TEST_CASE(
+    "bf16 is compared with f32 before a training, and stops where they "
+    "differ") {
+  const auto config = [](const Settings& settings) {
+    Settings all{"precision=bf16", "gradient.bf16_check=always",
+                 "model={kind: transformer, vocab: 64, d_model: 64, ffw: 64, "
+                 "heads: 2, kv_size: 32, "
+                 "layers: 2}",
+                 "data={kind: random_tokens, sequence: 32, batch: 4}"};
+    all.insert(all.end(), settings.begin(), settings.end());
+    return transformer_config(all);
+  };
+  const auto figure = [&](const Settings& settings) {
+    const Config checked = config(settings);
+    return check_bf16(checked, *make_source(checked), 1);
+  };
+  const std::string adam = "inner.optimizer={kind: adam, lr: 1e-3, eps_root: ";
+  const auto good = figure({adam + "1e-2}"});
+  REQUIRE(good.has_value());
+  CHECK(good->cosine > kLeastBf16Cosine);
+  CHECK(good->cosine < 1);
+  CHECK(good->tensor.starts_with("eta.init."));
+  CHECK_FALSE(figure({adam + "1e-12}", "gradient.bf16_check=never"}).has_value());
+  CHECK_FALSE(figure({adam + "1e-12}", "gradient.bf16_check=auto"}).has_value());  // 10 meta-steps
+  CHECK_FALSE(figure({"precision=f32"}).has_value());
+  std::string message;
+  const TemporaryDirectory place;
+  const std::filesystem::path out = std::filesystem::path(place.path) / "run";
+  try {
+    train(config({adam + "1e-12}", "gradient.bf16_check=auto", "meta.steps=200"}),
+          {.out = out, .progress = false});
+  } catch (const RunError& error) {
+    message = error.what();
+  }
+  CHECK(message.find("bf16 gives another meta-gradient than f32: that of eta.init.") !=
+        std::string::npos);
+  CHECK(message.find("Raise inner.optimizer.eps_root (1e-12 here") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(out));
 }
 
 TEST_CASE(

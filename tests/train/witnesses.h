@@ -260,6 +260,7 @@ inline const std::vector<Witness>& witnesses() {
        {"gradient.mode=finite_difference", "precision=f64"},
        "gradient.finite_difference_eps=1e-2",
        files},
+      {"gradient.bf16_check", "sinusoid", {"precision=bf16"}, "gradient.bf16_check=always", files},
   };
   return all;
 }
