@@ -226,6 +226,7 @@ struct MetaConfig {
   std::int64_t steps = 1000;
   EvalConfig eval;
   std::int64_t checkpoint_every = 1000;  // meta-steps
+  double checkpoint_minutes = 5;         // likewise, after so long without one; 0: any time
   bool operator==(const MetaConfig&) const = default;
 };
 

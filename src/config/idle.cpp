@@ -170,6 +170,12 @@ Reason checkpoint_every(const Config& config) {
          ", and has a checkpoint there in any case";
 }
 
+Reason checkpoint_minutes(const Config& config) {
+  const std::int64_t every = std::min(config.meta.checkpoint_every, config.meta.steps);
+  if (every > 1) return "";
+  return "there is a checkpoint after every meta-step";
+}
+
 // --- the table -----------------------------------------------------------------------
 
 struct Rule {
@@ -187,6 +193,7 @@ constexpr Rule kRules[] = {
     {"meta.schedule.factor", reduction},
     {"meta.eval.every", eval_every},
     {"meta.checkpoint_every", checkpoint_every},
+    {"meta.checkpoint_minutes", checkpoint_minutes},
     {"gradient.preset", preset},
     {"gradient.remat.step", no_backward_pass},
     {"gradient.remat.block", block},

@@ -506,6 +506,10 @@ std::vector<Key> meta_keys() {
   keys.integer("checkpoint_every", &MetaConfig::checkpoint_every, 1, "between checkpoints")
       .in("meta-steps")
       .also({"checkpoint", "save_every"});
+  keys.number("checkpoint_minutes", &MetaConfig::checkpoint_minutes, kNotNegative,
+              "one after so long without, too; 0: by checkpoint_every alone")
+      .in("minutes")
+      .also({"checkpoint_time", "save_minutes"});
   return keys.take();
 }
 

@@ -174,6 +174,38 @@ std::string missing_classes(const Labels& labels, const RowSplit& split, const T
               : ", only in validation and test; the class is too rare to be learned");
 }
 
+// A held-out split of one label alone, cut from a file that has several, says that the file is
+// sorted: of few classes, the training rows may still have all. Splits from files of their own say
+// nothing of x's.
+std::string single_label(const Labels& labels, const RowSplit& split, const SplitCounts& counts,
+                         const TabularData& data) {
+  constexpr std::ptrdiff_t kEnough = 10;  // fewer rows may agree by chance
+  if (data.split != "ordered") return "";
+  const auto has_rows = [](const DataFacts::Class& c) { return c.rows > 0; };
+  if (std::ranges::count_if(labels.classes, has_rows) < 2) return "";
+  const auto label_of = [&](std::int64_t row) {
+    return labels.of_row[static_cast<std::size_t>(row)];
+  };
+  const auto one_of = [&](const std::vector<std::int64_t>& rows) {
+    return std::ranges::all_of(
+        rows, [&](std::int64_t row) { return label_of(row) == label_of(rows.front()); });
+  };
+  const auto warning = [&](const char* name, const std::vector<std::int64_t>& rows) {
+    const auto label = static_cast<std::size_t>(label_of(rows.front()));
+    return std::string("the ") + name + " split has label " +
+           in_quotes(labels.classes[label].label, 20) +
+           " alone: the file seems to be sorted by label; set data.split: random";
+  };
+  const auto cut = [](std::int64_t share, const std::vector<std::int64_t>& rows) {
+    return share == std::ssize(rows) && share >= kEnough;
+  };
+  if (cut(counts.validation_share, split.validation) && one_of(split.validation)) {
+    return warning("validation", split.validation);
+  }
+  if (cut(counts.test_share, split.test) && one_of(split.test)) return warning("test", split.test);
+  return "";
+}
+
 class Tabular final : public TaskSource {
  public:
   Tabular(const TabularData& data, const Config& config)
@@ -243,9 +275,11 @@ class Tabular final : public TaskSource {
 
   void note_labels(const Labels& labels, const TabularData& data) {
     facts_.classes = labels.classes;
-    const std::string note = labels.note(), missing = missing_classes(labels, split_, data);
+    const std::string note = labels.note();
     if (!note.empty()) facts_.notes.push_back(note);
-    if (!missing.empty()) facts_.warnings.push_back(missing);
+    std::string warning = missing_classes(labels, split_, data);
+    if (warning.empty()) warning = single_label(labels, split_, schema_.counts(), data);
+    if (!warning.empty()) facts_.warnings.push_back(std::move(warning));
   }
 
   const std::vector<std::int64_t>& outer_rows(Split split) const {

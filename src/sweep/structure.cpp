@@ -34,6 +34,7 @@ std::string structure_of(const Config& config) {
   copy.meta.schedule = {};
   copy.meta.steps = 1;
   copy.meta.checkpoint_every = 1;
+  copy.meta.checkpoint_minutes = 0;
   copy.meta.eval.every = 0;
   return dump_config(copy);
 }

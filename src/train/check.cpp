@@ -17,6 +17,7 @@
 #include "train/baseline.h"
 #include "train/memory_check.h"
 #include "train/stage_run.h"
+#include "train/tensors.h"
 #include "train/threads.h"
 #include "util/rng.h"
 
@@ -29,44 +30,12 @@ constexpr double kDifferenceTolerance = 1e-6;
 constexpr double kFastTolerance = 1e-4;
 // Of 1 - cosine, for tensors that are not negligible beside the others of their kind.
 constexpr double kBf16Tolerance = 1e-3;
-constexpr double kNegligible = 1e-2;
-
-using Tensors = std::vector<std::vector<double>>;  // in the order of experiment.eta
-
-double norm(const std::vector<double>& x) {
-  double sum = 0;
-  for (const double v : x) sum += v * v;
-  return std::sqrt(sum);
-}
-
-double norm(const Tensors& x) {
-  double sum = 0;
-  for (const auto& tensor : x) sum += norm(tensor) * norm(tensor);
-  return std::sqrt(sum);
-}
 
 // The worst error so far, and whose; NaN is worse than any number.
 void note(CheckLine& line, double error, const std::string& name) {
   if (std::isnan(line.error) || error <= line.error) return;
   line.error = error;
   line.worst = name;
-}
-
-// eta.lr.layers.0.bias -> eta.lr: gradients of one kind have one unit.
-std::string_view kind_of(std::string_view name) {
-  const std::size_t dot = name.find('.', std::string_view("eta.").size());
-  return name.substr(0, dot);
-}
-
-// By tensor: the norm of the gradient of its kind.
-std::vector<double> kind_norms(const Tensors& gradient, const std::vector<Port>& eta) {
-  std::map<std::string_view, double> squares;
-  for (std::size_t i = 0; i < gradient.size(); ++i)
-    squares[kind_of(eta[i].name)] += norm(gradient[i]) * norm(gradient[i]);
-  std::vector<double> norms;
-  for (std::size_t i = 0; i < gradient.size(); ++i)
-    norms.push_back(std::sqrt(squares[kind_of(eta[i].name)]));
-  return norms;
 }
 
 struct Gradient {

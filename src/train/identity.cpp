@@ -14,6 +14,8 @@ std::string comparable_settings(const Config& config) {
   Config copy = config;
   copy.threads = 0;
   copy.meta.checkpoint_every = MetaConfig{}.checkpoint_every;
+  copy.meta.checkpoint_minutes = MetaConfig{}.checkpoint_minutes;
+  copy.gradient.bf16_check = GradientConfig{}.bf16_check;
   for_each_path(copy,
                 [](std::string& path) { path = std::filesystem::path(path).filename().string(); });
   return dump_config(copy);

@@ -48,8 +48,6 @@ namespace {
 
 // Records are handed to the system when the next meta-step would leave them behind for longer.
 constexpr double kLiveSeconds = 1;
-// A checkpoint comes after so long, too, however long the meta-steps are.
-constexpr double kCheckpointSeconds = 300;
 
 double unix_seconds() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -346,7 +344,9 @@ void Trainer::loop() {
 }
 
 bool Trainer::checkpoint_due(std::int64_t t) const {
-  return t % config().meta.checkpoint_every == 0 || seconds_since(saved_) > kCheckpointSeconds;
+  const MetaConfig& meta = config().meta;
+  return t % meta.checkpoint_every == 0 ||
+         (meta.checkpoint_minutes > 0 && seconds_since(saved_) > 60 * meta.checkpoint_minutes);
 }
 
 // What was appended is there for readers, also after a kill; not synced.
@@ -442,7 +442,11 @@ double Trainer::mfu(double gflops) {
 }
 
 void Trainer::write_trace(std::int64_t t, const Trace& trace) {
-  write_atomically(options_.trace, to_chrome_json(trace));
+  try {
+    write_atomically(options_.trace, to_chrome_json(trace));
+  } catch (const UserError& error) {  // wrong only since the run began
+    throw IoError(error.what());
+  }
   log_->info("trace of meta-step " + std::to_string(t) + " in " + options_.trace.string());
 }
 

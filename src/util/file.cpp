@@ -78,7 +78,7 @@ std::string reason(int error) {
     case EEXIST:
       throw UserError(where + "cannot be written: it is a directory");
     default:
-      throw RunError(where + "cannot be written: " + reason(error));
+      throw IoError(where + "cannot be written: " + reason(error));
   }
 }
 

@@ -415,11 +415,14 @@ TEST_CASE("one process at a time trains in a directory, and its end frees it how
 
 TEST_CASE("a file that outgrows the size limit ends the run with a message") {
   const TemporaryDirectory directory;
-  const Outcome outcome = Process::shell("ulimit -f 1; exec \"$0\" train --quiet --out run " +
-                                             shipped("quickstart.yaml"),
-                                         directory.path)
+  const Outcome outcome = Process::shell(
+                              "ulimit -f 1; exec \"$0\" train --quiet --out run "
+                              "--outcome outcome.json " +
+                                  shipped("quickstart.yaml"),
+                              directory.path)
                               .wait();
   CHECK(outcome.code == 1);
+  CHECK(nlohmann::json::parse(read_text(directory.path / "outcome.json")).at("code") == "io");
   CHECK(outcome.err ==
         "mixflow: run failed: run/config.yaml: cannot be written: the file would exceed the size "
         "limit (`ulimit -f`, or the file system's)\n");

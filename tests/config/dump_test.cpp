@@ -121,6 +121,7 @@ meta:
     tasks: 100
     steps: [0, 1]
   checkpoint_every: 1000
+  checkpoint_minutes: 5
 gradient:
   mode: mixed
   preset: none

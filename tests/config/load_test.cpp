@@ -13,6 +13,7 @@ TEST_CASE("the least configuration loads with every default of config.h") {
   Config expected;
   expected.meta.parameters = {MetaParameter{}};
   expected.meta.eval.steps = {0, 1};
+  expected.inner.optimizer.eps_root = 1e-7;  // in f32
   CHECK(same_settings(config, expected));
   CHECK(config.file == "c.yaml");
   CHECK(config.warnings.empty());

@@ -252,6 +252,21 @@ TEST_CASE("a file that is sorted by label and split in order is warned of") {
   CHECK(files.source()->facts().warnings ==
         std::vector<std::string>{"label \"1\" has no row in the training split: the file seems to "
                                  "be sorted by label; set data.split: random"});
+  // Of two halves the training rows have both labels, and the held-out rows one.
+  std::fill(sorted.begin() + 50, sorted.end(), 1);
+  write_labels(files.directory / "y.npy", sorted);
+  CHECK(files.source()->facts().warnings ==
+        std::vector<std::string>{"the validation split has label \"1\" alone: the file seems to be "
+                                 "sorted by label; set data.split: random"});
+  // Of the test rows alone.
+  sorted[65] = 0;
+  std::fill(sorted.begin() + 60, sorted.begin() + 65, 0);
+  write_labels(files.directory / "y.npy", sorted);
+  CHECK(files.source()->facts().warnings ==
+        std::vector<std::string>{"the test split has label \"1\" alone: the file seems to be "
+                                 "sorted by label; set data.split: random"});
+  files.data().split = "random";
+  CHECK(files.source()->facts().warnings.empty());
 }
 
 TEST_CASE("images of 0 .. 255 that are not scaled are warned of") {

@@ -17,6 +17,7 @@
 #include "train/idle_plan.h"
 #include "train/schedule.h"
 #include "train/trainer.h"
+#include "util/error.h"
 #include "util/file.h"
 #include "util/text.h"
 #include "witnesses.h"
@@ -400,6 +401,11 @@ TEST_CASE("what is told to have no effect has none on the plan") {
        "meta.checkpoint_every=10",
        "meta.checkpoint_every",
        "training ends after meta.steps 4, and has a checkpoint there in any case"},
+      {"sinusoid",
+       {"meta.checkpoint_every=1"},
+       "meta.checkpoint_minutes=1",
+       "meta.checkpoint_minutes",
+       "there is a checkpoint after every meta-step"},
       {"sinusoid",
        {"meta.schedule.kind=step"},
        "meta.schedule.every=4",

@@ -235,6 +235,7 @@ inline const std::vector<Witness>& witnesses() {
       {"meta.eval.tasks", "sinusoid", none, "meta.eval.tasks=3", plan},
       {"meta.eval.steps", "sinusoid", none, "meta.eval.steps=[0, 2]", plan},
       {"meta.checkpoint_every", "sinusoid", none, "meta.checkpoint_every=1", files},
+      {"meta.checkpoint_minutes", "sinusoid", none, "meta.checkpoint_minutes=1e-9", files},
       {"gradient.mode", "sinusoid", none, "gradient.mode=reverse", plan},
       {"gradient.preset", "text", none, "gradient.preset=balanced", plan},
       {"gradient.remat.step", "sinusoid", none, "gradient.remat.step=false", plan},
