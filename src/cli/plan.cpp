@@ -56,9 +56,9 @@ std::vector<Row> plan_all(const PlanCommand& o) {
   }
   std::vector<Row> rows(tasks.size());
   parallel_for(tasks.size(), usable_cores(), [&](std::size_t i) {
-    const auto& [file, combination] = tasks[i];
-    rows[i] = in_combination(combination.settings,
-                             [&] { return plan_one(file, combination, o.explain); });
+    const auto& task = tasks[i];
+    rows[i] = in_combination(task.second.settings,
+                             [&] { return plan_one(task.first, task.second, o.explain); });
   });
   return rows;
 }

@@ -84,7 +84,7 @@ class Search {
   };
 
   void leave_out(const std::string& reason, const fs::path& path) {
-    auto left = std::ranges::find(found_.left_out, reason, &LeftOut::reason);
+    auto left = std::ranges::find(found_.left_out, reason, &SkippedFiles::reason);
     if (left == found_.left_out.end()) {
       left = found_.left_out.insert(left, {reason, 0, path.filename().string()});
     }
@@ -210,9 +210,9 @@ class Search {
 
 }  // namespace
 
-std::string to_string(const std::vector<LeftOut>& left_out) {
+std::string to_string(const std::vector<SkippedFiles>& left_out) {
   std::string text;
-  for (const LeftOut& left : left_out) {
+  for (const SkippedFiles& left : left_out) {
     text += (text.empty() ? "" : ", ") + std::to_string(left.count) + " " + left.reason + " (" +
             left.example + (left.count > 1 ? ", .." : "") + ")";
   }

@@ -11,18 +11,18 @@
 namespace mixflow {
 
 // Files that were found and not taken, by the reason.
-struct LeftOut {
+struct SkippedFiles {
   std::string reason;  // hidden, binary, empty, ..
   std::int64_t count = 0;
   std::string example;  // the first of them
 };
 
 // "2 hidden (.git, ..), 1 empty (b.txt)".
-std::string to_string(const std::vector<LeftOut>& left_out);
+std::string to_string(const std::vector<SkippedFiles>& left_out);
 
 struct FoundFiles {
   std::vector<std::string> paths;  // as messages name them, each file once
-  std::vector<LeftOut> left_out;   // in the order of their reasons' first files
+  std::vector<SkippedFiles> left_out;   // in the order of their reasons' first files
 };
 
 struct FileSearch {

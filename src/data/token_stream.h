@@ -44,7 +44,7 @@ class TokenStream {
                               std::vector<std::string>& paths);
   void add(Split split, const TokenFile& file, std::int64_t first, std::int64_t count);
   void check_lengths(const TokensData& data, const Config& config) const;
-  void note_left_out(const FileSearch& search, const std::vector<LeftOut>& left_out);
+  void note_left_out(const FileSearch& search, const std::vector<SkippedFiles>& left_out);
   void finish_facts(const TokensData& data);
 
   std::vector<TokenFile> files_;

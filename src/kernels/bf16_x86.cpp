@@ -2,9 +2,10 @@
 
 #if defined(__x86_64__)
 
-// GCC 12 takes the intrinsics' undefined registers for mistakes.
+#ifndef __clang__  // GCC 12 takes the intrinsics' undefined registers for mistakes.
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <asm/prctl.h>
 #include <cpuid.h>
 #include <immintrin.h>
@@ -15,7 +16,7 @@
 
 // For CPUs with these instructions, up to the end below.
 #ifdef __clang__
-#pragma clang attribute push( \
+#pragma clang attribute push(                                                          \
     __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16"))), \
     apply_to = function)
 #else

@@ -43,7 +43,8 @@ std::vector<const KeyColumn*> x_axes(const RunSet& runs, const ReportOptions& op
   for (const std::string& name : asked) axes.push_back(&runs.key(name, "report: --x"));
   if (asked.empty()) {
     axes = runs.axes();
-    std::ranges::stable_partition(axes, [](const KeyColumn* axis) { return axis->numeric; });
+    std::stable_partition(axes.begin(), axes.end(),
+                          [](const KeyColumn* axis) { return axis->numeric; });
     axes.resize(std::min(axes.size(), kMostAxes));
   }
   std::erase_if(axes, [](const KeyColumn* axis) { return axis->texts.size() < 2; });

@@ -98,10 +98,10 @@ class Bench {
 void Bench::plan() {
   for (std::size_t i = 0; i < combinations_.size(); ++i) {
     if (SignalGuard::stop_requested()) return;
-    const auto& [settings, config] = combinations_[i];
-    BenchRow row{.settings = settings};
+    const Config& config = combinations_[i].config;
+    BenchRow row{.settings = combinations_[i].settings};
     row.plan =
-        in_combination(settings, [&] { return plan_meta_step(config, *make_schema(config)); });
+        in_combination(row.settings, [&] { return plan_meta_step(config, *make_schema(config)); });
     row.has_mfu = config.precision != Precision::f64;
     say(name(i) + ": static " + format_bytes(row.plan.static_bytes) + ", dynamic " +
         format_bytes(row.plan.dynamic_bytes));

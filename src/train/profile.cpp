@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <ranges>
 
 #include "graph/op.h"
 #include "plan/lower.h"
@@ -85,7 +84,9 @@ Profile profile(const Trace& trace, double seconds) {
     // many threads as there are. A loop's span comes after those inside it: from the last to the
     // first, it is met before them.
     std::int64_t split_from = INT64_MAX;
-    for (const Trace::Span& span : std::views::reverse(trace.spans(t))) {
+    const std::span<const Trace::Span> spans = trace.spans(t);
+    for (std::size_t i = spans.size(); i-- > 0;) {
+      const Trace::Span& span = spans[i];
       if (is_loop(span)) {
         const bool split = span.body->instrs[span.instr].loop->threads > 1;
         if (split) split_from = span.begin_ns;

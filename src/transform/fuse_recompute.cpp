@@ -1,7 +1,6 @@
 #include "transform/fuse_recompute.h"
 
 #include <optional>
-#include <ranges>
 #include <utility>
 
 #include "graph/op.h"
@@ -139,7 +138,8 @@ class Recompute {
       if (from >= 0 && c_.home(from) >= 0) insert_sorted(changed, c_.home(from));
     }
     if (!std::ranges::all_of(changed, [&](int c) { return c_.fits(c_.at(c).members, c); })) {
-      for (auto& [list, was] : std::views::reverse(before)) *list = std::move(was);
+      for (auto saved = before.rbegin(); saved != before.rend(); ++saved)
+        *saved->first = std::move(saved->second);
       return false;
     }
     for (auto n = nodes.rbegin(); n != nodes.rend(); ++n) leave_home(*n);

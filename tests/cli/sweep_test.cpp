@@ -114,7 +114,8 @@ TEST_CASE("a dry run lists points with their plans and writes nothing") {
   CHECK(listing(sweep.path) == files);
 }
 
-TEST_CASE("a sweep that is killed again and again ends with the results of an undisturbed one") {
+TEST_CASE("a sweep that is killed again and again ends with the results of an undisturbed one" *
+          doctest::skip(!kThorough)) {
   const Sweep sweep(kTwenty);
   REQUIRE(sweep.run({"--jobs", "2"}, "whole").code == 0);
   for (int kill = 0; kill < 3; ++kill) {
@@ -148,7 +149,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("shards run their points only") {
+TEST_CASE("shards run their points only" * doctest::skip(!kThorough)) {
   const Sweep sweep(kTwenty);
   CHECK(sweep.run({"--shard", "1/2"}).code == 0);
   const auto count = [&] {
