@@ -141,7 +141,8 @@ void TokenStream::check_lengths(const TokensData& data, const Config& config) co
   }
 }
 
-void TokenStream::note_left_out(const FileSearch& search, const std::vector<SkippedFiles>& left_out) {
+void TokenStream::note_left_out(const FileSearch& search,
+                                const std::vector<SkippedFiles>& left_out) {
   if (left_out.empty()) return;
   facts_.notes.push_back(search.key + ": left out " + to_string(left_out));
 }
