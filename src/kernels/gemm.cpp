@@ -71,12 +71,16 @@ class OwnGemm final : public Kernel {
     std::size_t a_input, b_input;
     std::int64_t a_batch, b_batch;
     std::int64_t a_offset, b_offset;
-    std::int64_t b_ld;  // B's row stride in memory
+    std::int64_t a_step, b_step;  // from one repeat of its pass to the next
+    std::int64_t b_ld;            // B's row stride in memory
     Feed feed;
     std::int64_t scratch_offset;  // of the panels, in floats
   };
+  // Slices that are added up at once. A pass of one full slice repeats along its product's depth,
+  // which may have millions of them.
   struct Pass {
     std::size_t first, count;
+    std::int64_t repeats = 1;
   };
 
   OwnGemm(GemmProblem problem, bool nt, std::vector<Slice> slices, std::vector<Pass> passes,
@@ -131,7 +135,9 @@ class OwnGemm final : public Kernel {
     std::int64_t most = 0;
     passes.push_back({0, 0});
     for (const GemmFactors& product : problem.products) {
-      for (std::int64_t k0 = 0; k0 < product.k; k0 += kPassDepth) {
+      const std::int64_t full = product.k / kPassDepth;
+      const std::int64_t first = std::max<std::int64_t>(full, 1) * kPassDepth;
+      for (std::int64_t k0 = 0; k0 < product.k; k0 += first) {
         const std::int64_t k = std::min(kPassDepth, product.k - k0);
         if (passes.back().count == kPassSlices || (passes.back().count > 0 && k > room)) {
           passes.push_back({slices.size(), 0});
@@ -149,6 +155,8 @@ class OwnGemm final : public Kernel {
         s.strides.a_row = product.trans_a ? 1 : product.k;
         s.strides.a_col = product.trans_a ? problem.m : 1;
         s.a_offset = k0 * s.strides.a_col;
+        s.a_step = kPassDepth * s.strides.a_col;
+        s.b_step = product.trans_b ? kPassDepth : kPassDepth * problem.n;
         s.b_ld = product.trans_b ? product.k : problem.n;
         s.b_offset = product.trans_b ? k0 : k0 * problem.n;
         s.feed = nt || !product.trans_b ? feed_by_rows(problem, nt, k) : Feed::turned;
@@ -165,6 +173,7 @@ class OwnGemm final : public Kernel {
         most = std::max(most, used);
         slices.push_back(s);
         ++passes.back().count;
+        if (k == kPassDepth) passes.back().repeats = full;
       }
     }
     return most;
@@ -182,13 +191,14 @@ class OwnGemm final : public Kernel {
     const float* z = problem_.add_z
                          ? floats(in[problem_.z_input]) + b * problem_.size() + first * problem_.n
                          : nullptr;
-    for (const Pass& pass : passes_) {
+    const auto add = [&](const Pass& pass, std::int64_t repeat) {
       GemmSlice list[kPassSlices];
       for (std::size_t i = 0; i < pass.count; ++i) {
         const Slice& s = slices_[pass.first + i];
         list[i] = s.strides;
-        list[i].a = floats(in[s.a_input]) + b * s.a_batch + s.a_offset + first * s.strides.a_row;
-        list[i].b = floats(in[s.b_input]) + b * s.b_batch + s.b_offset;
+        list[i].a = floats(in[s.a_input]) + b * s.a_batch + s.a_offset + repeat * s.a_step +
+                    first * s.strides.a_row;
+        list[i].b = floats(in[s.b_input]) + b * s.b_batch + s.b_offset + repeat * s.b_step;
         if (s.feed != Feed::plain)
           list[i].b = fill_panels(s, list[i].b, floats(scratch) + s.scratch_offset);
       }
@@ -202,6 +212,9 @@ class OwnGemm final : public Kernel {
         problem_.kernels->multiply(list, count, m, n, z, n, c, n);
       }
       z = c;
+    };
+    for (const Pass& pass : passes_) {
+      for (std::int64_t repeat = 0; repeat < pass.repeats; ++repeat) add(pass, repeat);
     }
   }
 

@@ -428,6 +428,24 @@ TEST_CASE("a file that outgrows the size limit ends the run with a message") {
         "limit (`ulimit -f`, or the file system's)\n");
 }
 
+TEST_CASE("sizes beyond any memory are refused before they take any") {
+  const TemporaryDirectory directory;
+  for (const char* size :
+       {"data.shots=2147483647", "data.queries=2147483647", "model.hidden=[2147483647]",
+        "meta.batch=2147483647", "inner.steps=100000000"}) {
+    CAPTURE(size);
+    const Outcome outcome = mixflow::mixflow({"train", shipped("quickstart.yaml"), "--out", "run",
+                                              "--outcome", "outcome.json", "-s", size},
+                                             directory.path);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.err.find("of memory that this process may use; lower meta.batch, or ") !=
+          std::string::npos);
+    const auto json = nlohmann::json::parse(read_text(directory.path / "outcome.json"));
+    CHECK(json.at("peak_rss_bytes").get<std::int64_t>() < (std::int64_t{1} << 30));
+    CHECK_FALSE(std::filesystem::exists(directory.path / "run"));
+  }
+}
+
 TEST_CASE("a run resumes only with its number of threads") {
   const TemporaryDirectory directory;
   const Args train = Args{"train", "--out", "run"} + tiny();
