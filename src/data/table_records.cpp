@@ -183,10 +183,12 @@ Suits how_well(const std::vector<TableRecord>& records) {
   return suits;
 }
 
-char guess_separator(std::string_view begin, const std::string& name) {
-  char best = ',';
+// `decimal` separates nothing; 0: not known.
+char guess_separator(std::string_view begin, char decimal, const std::string& name) {
+  char best = decimal == ',' ? ';' : ',';
   Suits best_suits;
   for (const char separator : {',', ';', '\t', '|', ' '}) {
+    if (separator == decimal) continue;
     const Suits suits = how_well(sample(begin, separator, name));
     if (!suits.evenly) continue;
     // Blanks come inside of texts, so they separate only where nothing else does.
@@ -222,7 +224,7 @@ TableForm guess_form(std::string_view begin, TableForm known, const std::string&
     const std::size_t end = begin.find('\n', kSample);
     if (end != std::string_view::npos) begin = begin.substr(0, end + 1);
   }
-  if (known.separator == '\0') known.separator = guess_separator(begin, name);
+  if (known.separator == '\0') known.separator = guess_separator(begin, known.decimal, name);
   if (known.decimal == '\0') known.decimal = guess_decimal(begin, known.separator, name);
   return known;
 }

@@ -154,6 +154,7 @@ TEST_CASE("a form that is said is taken") {
   CHECK(table.x("a,b\n1,2\n") == Numbers{1.2});  // one column
   table.choice.form = {.separator = "auto", .decimal = "comma"};
   CHECK(table.x("1,5;2\n3;4\n") == Numbers{1.5, 2, 3, 4});
+  CHECK(table.x("1,5\n2,25\n") == Numbers{1.5, 2.25});  // one column: a decimal sign cuts none
   table.choice.form.decimal = "point";
   CHECK(table.refusal("a;b\n1,5;2\n3;4\n").ends_with("data.decimal: comma reads it as a number"));
 }
