@@ -1,12 +1,16 @@
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "cli/commands.h"
 #include "kernels/cpu.h"
 #include "train/baseline.h"
+#include "train/idle_plan.h"
 #include "train/memory_check.h"
 #include "train/planned.h"
 #include "train/progress.h"
@@ -24,6 +28,7 @@ struct Row {
   PlannedStep plan;
   std::string shortage;  // of memory; "" where it suffices
   std::int64_t reverse_dynamic_bytes = 0;
+  std::vector<std::string> idle;  // warnings: settings without effect on this plan
 
   std::string name() const {
     return visible_line(settings.empty() ? file : file + " " + to_text(settings));
@@ -34,6 +39,9 @@ Row plan_one(const std::string& file, const Combination& combination, bool expla
   const Config& config = combination.config;
   const std::unique_ptr<DataSchema> source = make_schema(config);
   Row row{.file = file, .settings = combination.settings, .plan = plan_meta_step(config, *source)};
+  for (const IdleSetting& setting : idle_in_plan(config, *source, row.plan.threads)) {
+    row.idle.push_back(idle_text(config, setting));
+  }
   if (!explain) row.plan.peak.clear();
   row.shortage = memory_shortage(config, {row.plan.static_bytes, row.plan.dynamic_bytes},
                                  usable_memory_bytes());
@@ -147,6 +155,12 @@ std::string table_of(const std::vector<Row>& rows) {
 
 int run(const PlanCommand& o) {
   const std::vector<Row> rows = plan_all(o);
+  std::set<std::string> told;
+  for (const Row& row : rows) {
+    for (const std::string& warning : row.idle) {
+      if (told.insert(warning).second) spdlog::warn("{}", warning);
+    }
+  }
   int threads = 1;
   for (const Row& row : rows) threads = std::max(threads, row.plan.threads);
   const double gflops = matmul_peak(threads, rows.front().plan.bf16);

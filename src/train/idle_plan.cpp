@@ -30,7 +30,7 @@ std::string bare(const std::string& text) {
   return at < text.size() ? out.append(text, at) : out;
 }
 
-std::string planned(const Config& config, const TaskSource& source, int threads) {
+std::string planned(const Config& config, const DataSchema& source, int threads) {
   const Experiment experiment =
       build_experiment(config, source, compute_type(config), {.train = true});
   return bare(to_text(*optimize(experiment.train.graph, plan_options(config, threads))));
@@ -38,7 +38,7 @@ std::string planned(const Config& config, const TaskSource& source, int threads)
 
 }  // namespace
 
-std::vector<IdleSetting> idle_in_plan(const Config& config, const TaskSource& source, int threads) {
+std::vector<IdleSetting> idle_in_plan(const Config& config, const DataSchema& source, int threads) {
   std::set<std::string> told;  // already, by rules that need no plan
   for (const IdleSetting& setting : idle_settings(config)) told.insert(setting.path);
   struct Candidate {

@@ -13,6 +13,6 @@ namespace mixflow {
 
 // Of the keys under gradient.remat (and a preset) that were written with another value than their
 // default. Looks at networks whose loops can become straight code at all; others answer at once.
-std::vector<IdleSetting> idle_in_plan(const Config& config, const TaskSource& source, int threads);
+std::vector<IdleSetting> idle_in_plan(const Config& config, const DataSchema& source, int threads);
 
 }  // namespace mixflow

@@ -345,6 +345,19 @@ TEST_CASE("graph prints every stage as text, dot and JSON") {
   }
 }
 
+TEST_CASE("plan warns of what loops should keep and cannot, as train does") {
+  const TemporaryDirectory directory;
+  const Args tiny_plan = Args{"plan"} + tiny(set({"gradient.remat.inline=true"}));
+  CHECK(!has(mixflow::mixflow(tiny_plan, directory.path).err, "has no effect"));
+  const Outcome outcome =
+      mixflow::mixflow(tiny_plan + set({"gradient.remat.step=false"}), directory.path);
+  CHECK(outcome.code == 0);
+  CHECK_MESSAGE(has(outcome.err,
+                    "-s gradient.remat.step=false: gradient.remat.step: has no effect, because "
+                    "loops over few values become straight code here"),
+                outcome.err);
+}
+
 TEST_CASE("train --schema prints every key, and as JSON Schema") {
   const TemporaryDirectory directory;
   const Outcome text = mixflow::mixflow({"train", "--schema"}, directory.path);
