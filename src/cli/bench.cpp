@@ -1,10 +1,9 @@
 #include "train/bench.h"
 
-#include <spdlog/spdlog.h>
-
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "util/failure.h"
 #include "util/file.h"
 #include "util/memory.h"
 #include "util/text.h"
@@ -24,11 +23,12 @@ int run(const BenchCommand& o) {
     };
   }
   const BenchReport report = bench(combinations, options);
-  for (const std::string& warning : report.warnings) spdlog::warn("{}", warning);
   if (!o.csv.empty()) write_atomically(o.csv, to_csv(report));
   std::printf("%s%s", o.json ? to_json(report).c_str() : to_text(report).c_str(),
               o.json ? "\n" : "");
-  return report.interrupted ? 130 : 0;
+  if (report.interrupted) return 130;
+  if (!report.failures.empty()) throw NonFiniteError(join(report.failures, "\n"));
+  return 0;
 }
 
 }  // namespace mixflow

@@ -59,6 +59,7 @@ struct GraphCommand : CommonOptions {
 };
 struct InfoCommand {
   int threads = 0;  // 0: all cores
+  bool measure = false;
   bool json = false;
 };
 

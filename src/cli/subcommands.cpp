@@ -224,10 +224,12 @@ void describe(CLI::App& command, GraphCommand& o) {
 }
 
 void describe(CLI::App& command, InfoCommand& o) {
-  command.description("Build, CPU, libraries and the measured matmul peak");
+  command.description("Build, CPU, libraries and the matmul peak");
   add_threads(command, o.threads);
+  command.add_flag("--measure", o.measure,
+                   "Measure the matmul peak anew; otherwise it is measured once and kept");
   add_json(command, o.json);
-  command.footer("Example:\n  mixflow info --json");
+  command.footer("Examples:\n  mixflow info --json\n  mixflow info --measure");
 }
 
 template <class Command>

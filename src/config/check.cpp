@@ -495,6 +495,11 @@ void check_lengths(const Config& config) {
     fail(config, "gradient.chunk",
          "expected a divisor of meta.batch " + number(meta.batch) + ", got " + number(chunk));
   }
+  if (meta.early_stop.patience > 0 && meta.eval.every == 0) {
+    fail(config, "meta.early_stop.patience",
+         "counts evaluations along the way, but meta.eval.every is 0; set that, to " +
+             number(std::max<std::int64_t>(meta.steps / 20, 1)) + ", say");
+  }
   std::set<std::int64_t> seen;
   for (const std::int64_t steps : meta.eval.steps) {
     if (!seen.insert(steps).second) {

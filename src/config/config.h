@@ -211,10 +211,17 @@ struct Schedule {
 };
 
 struct EvalConfig {
-  std::int64_t every = 0;    // meta-steps between evaluations; 0: only before and after training
-  std::int64_t tasks = 100;  // held-out tasks (or repetitions)
+  std::int64_t every = 0;  // meta-steps between evaluations; 0: only before and after training
+  // Held-out tasks of each evaluation. 0: as many, from 4 to 100, as cost a tenth of the training.
+  std::int64_t tasks = 0;
   std::vector<std::int64_t> steps;  // numbers of inner steps to report; the loader: {0, T} if none
   bool operator==(const EvalConfig&) const = default;
+};
+
+struct EarlyStop {
+  // Evaluations in a row without a better validation loss after which training ends; 0: never.
+  std::int64_t patience = 0;
+  bool operator==(const EarlyStop&) const = default;
 };
 
 struct MetaConfig {
@@ -225,6 +232,7 @@ struct MetaConfig {
   std::int64_t batch = 1;  // N tasks per meta-step
   std::int64_t steps = 1000;
   EvalConfig eval;
+  EarlyStop early_stop;
   std::int64_t checkpoint_every = 1000;  // meta-steps
   double checkpoint_minutes = 5;         // likewise, after so long without one; 0: any time
   bool operator==(const MetaConfig&) const = default;

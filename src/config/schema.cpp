@@ -474,10 +474,19 @@ std::vector<Key> eval_keys() {
                "between evaluations; 0: only before and after training")
       .in("meta-steps")
       .also({"interval", "period"});
-  keys.integer("tasks", &EvalConfig::tasks, 1, "held-out tasks (repetitions where there is one)")
+  keys.integer("tasks", &EvalConfig::tasks, 0,
+               "of each evaluation; 0: 4 to 100, by a tenth of the training's cost")
       .in("tasks");
   keys.integers("steps", &EvalConfig::steps, 0, "[0, 1, 5]",
                 "numbers of inner steps after which to report; empty: 0 and inner.steps");
+  return keys.take();
+}
+
+std::vector<Key> early_stop_keys() {
+  Keys<EarlyStop> keys;
+  keys.integer("patience", &EarlyStop::patience, 0,
+               "this many in a row without a better validation loss end the training; 0: never")
+      .in("evaluations");
   return keys.take();
 }
 
@@ -503,6 +512,8 @@ std::vector<Key> meta_keys() {
       .also({"iterations", "epochs", "num_steps"});
   keys.section("eval", &MetaConfig::eval, eval_keys(), "evaluation on held-out tasks")
       .also({"evaluation", "validation"});
+  keys.section("early_stop", &MetaConfig::early_stop, early_stop_keys(), "when to end early")
+      .also({"early_stopping"});
   keys.integer("checkpoint_every", &MetaConfig::checkpoint_every, 1, "between checkpoints")
       .in("meta-steps")
       .also({"checkpoint", "save_every"});

@@ -82,6 +82,7 @@ class EpisodesSchema final : public DataSchema {
                       (loss_ == Loss::bce ? ways_ == 2 : ways_ >= 2),
                   "the loader lets no other counts and losses pass");
     split_ = split_classes(data, labels, config);
+    has_test_ = !data.test_classes.empty() || data.train_classes.empty();
     check_classes(split_.train, "training", labels.count(), config);
     check_classes(split_.validation, "validation", labels.count(), config);
     check_classes(split_.test, "test", labels.count(), config);
@@ -97,6 +98,7 @@ class EpisodesSchema final : public DataSchema {
   std::int64_t inner_batch() const override { return std::int64_t{ways_} * shots_; }
   std::int64_t outer_batch(Split) const override { return std::int64_t{ways_} * queries_; }
   Split watched_split() const override { return Split::validation; }
+  Split final_split() const override { return has_test_ ? Split::test : Split::validation; }
   bool same_batch_every_step() const override { return true; }
   std::int64_t output_width() const override { return label_width(loss_, ways_); }
   SourceMemory memory() const override { return memory_; }
@@ -142,6 +144,7 @@ class EpisodesSchema final : public DataSchema {
   int ways_, shots_, queries_;
   Shape example_;
   ClassSplit split_;
+  bool has_test_ = true;  // classes of its own
   SourceMemory memory_;
 };
 
@@ -158,6 +161,7 @@ class Episodes final : public TaskSource {
   std::int64_t inner_batch() const override { return schema_.inner_batch(); }
   std::int64_t outer_batch(Split split) const override { return schema_.outer_batch(split); }
   Split watched_split() const override { return schema_.watched_split(); }
+  Split final_split() const override { return schema_.final_split(); }
   bool same_batch_every_step() const override { return schema_.same_batch_every_step(); }
   std::int64_t output_width() const override { return schema_.output_width(); }
   SourceMemory memory() const override { return schema_.memory(); }

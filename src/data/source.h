@@ -40,9 +40,16 @@ class DataSchema {
   // B of the outer loss. A tabular source trains on batches but evaluates on whole splits, so it
   // may differ between splits.
   virtual std::int64_t outer_batch(Split split) const = 0;
-  // The split to evaluate while training goes on: validation where evaluations alone see it, test
-  // where the outer loss trains on validation data.
+  // validation where evaluations alone see that split, test where the outer loss trains on it.
   virtual Split watched_split() const { return Split::test; }
+  bool trains_on_validation() const { return watched_split() == Split::test; }
+  // The split that tells how a run ended: test, or validation where there are no test data of their
+  // own.
+  virtual Split final_split() const { return Split::test; }
+  // All tasks of the split are one and the same, number by number.
+  virtual bool one_task(Split) const { return false; }
+  // All tasks of the split have the same outer batch: they are repetitions on one data set.
+  virtual bool one_outer_batch(Split split) const { return one_task(split); }
   virtual bool same_batch_every_step() const = 0;  // T axis 1: every inner step sees the same batch
   // Width of the model's output: regression targets, or number of classes (1 for bce).
   virtual std::int64_t output_width() const = 0;

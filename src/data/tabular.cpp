@@ -66,6 +66,15 @@ class TabularSchema final : public DataSchema {
     return split == Split::test && counts_.test > 0 ? counts_.test : counts_.validation;
   }
   bool same_batch_every_step() const override { return batch_ == counts_.train; }
+  Split final_split() const override {
+    return counts_.test > 0 ? Split::test : Split::validation;
+  }
+  bool one_task(Split split) const override {
+    return same_batch_every_step() && one_outer_batch(split);
+  }
+  bool one_outer_batch(Split split) const override {
+    return split != Split::train || outer_batch_ == counts_.validation;
+  }
   std::int64_t output_width() const override { return output_width_; }
   SourceMemory memory() const override { return memory_; }
   const SplitCounts& counts() const { return counts_; }
@@ -215,6 +224,9 @@ class Tabular final : public TaskSource {
   std::int64_t inner_batch() const override { return schema_.inner_batch(); }
   std::int64_t outer_batch(Split split) const override { return schema_.outer_batch(split); }
   bool same_batch_every_step() const override { return schema_.same_batch_every_step(); }
+  Split final_split() const override { return schema_.final_split(); }
+  bool one_task(Split split) const override { return schema_.one_task(split); }
+  bool one_outer_batch(Split split) const override { return schema_.one_outer_batch(split); }
   std::int64_t output_width() const override { return schema_.output_width(); }
   SourceMemory memory() const override { return schema_.memory(); }
   DataFacts facts() const override { return facts_; }

@@ -26,6 +26,10 @@ class Tokens final : public TaskSource {
   std::int64_t inner_batch() const override { return data_.batch; }
   std::int64_t outer_batch(Split) const override { return outer_batch_; }
   bool same_batch_every_step() const override { return false; }
+  Split final_split() const override {
+    const bool has_test = !stream_ || data_.test > 0 || !data_.test_path.empty();
+    return has_test ? Split::test : Split::validation;
+  }
   std::int64_t output_width() const override { return vocab_; }
 
   DataFacts facts() const override { return stream_ ? stream_->facts() : DataFacts{}; }

@@ -1,7 +1,9 @@
 #include "meta/experiment.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
+#include <span>
 
 #include "meta/detached.h"
 #include "meta/stages.h"
@@ -13,6 +15,11 @@ namespace {
 // At most this many tasks are evaluated by one run of the eval stage.
 constexpr std::int64_t kEvalBatch = 64;
 
+// What evaluations may cost where the config leaves the number of tasks open, as a share of the
+// training's FLOPs, and the numbers to choose from.
+constexpr double kEvalShare = 0.1;
+constexpr std::int64_t kEvalTasks[] = {100, 64, 32, 16, 8, 4};
+
 std::int64_t largest_divisor(std::int64_t n, std::int64_t limit) {
   std::int64_t divisor = std::min(n, limit);
   while (n % divisor != 0) --divisor;
@@ -23,6 +30,23 @@ std::vector<std::int64_t> eval_points(const Config& config) {
   std::set<std::int64_t> points(config.meta.eval.steps.begin(), config.meta.eval.steps.end());
   if (points.empty()) points = {0, config.inner.steps};
   return {points.begin(), points.end()};
+}
+
+// Tasks of one evaluation. A task that is always the same tells everything at once.
+std::int64_t eval_tasks(const Config& config, const DataSchema& source, const StageBuilder& stages,
+                        std::span<const std::int64_t> points) {
+  if (source.one_task(Split::test) && source.one_task(Split::validation)) return 1;
+  const EvalConfig& eval = config.meta.eval;
+  if (eval.tasks > 0) return eval.tasks;
+  const auto flop = [](std::int64_t count) { return static_cast<double>(count); };
+  const double ends = 2;
+  const double along = eval.every > 0 ? flop(config.meta.steps / eval.every) : 0;
+  const double budget = kEvalShare * flop(stages.model_flop()) * flop(config.meta.steps);
+  const double task = (ends + along) * flop(stages.eval_flop(points));
+  for (const std::int64_t tasks : kEvalTasks) {
+    if (flop(tasks) * task <= budget) return tasks;
+  }
+  return std::end(kEvalTasks)[-1];
 }
 
 std::vector<InitialValue> initial_values(const StageBuilder& stages) {
@@ -77,11 +101,17 @@ Experiment build_experiment(const Config& config, const DataSchema& source, DTyp
   if (parts.objective) experiment.objective = stages.objective();
   const std::vector<std::int64_t> points = eval_points(config);
   experiment.config.meta.eval.steps = points;
-  experiment.eval_batch =
-      largest_divisor(std::max<std::int64_t>(config.meta.eval.tasks, 1), kEvalBatch);
   if (parts.eval) {
-    experiment.eval = stages.eval(experiment.eval_batch, points);
-    if (config.inner.carries_state()) experiment.state_eval = stages.state_eval();
+    const std::int64_t tasks = eval_tasks(config, source, stages, points);
+    experiment.config.meta.eval.tasks = tasks;
+    experiment.eval_batch = largest_divisor(tasks, kEvalBatch);
+    const bool carried = config.inner.carries_state();
+    experiment.eval = stages.eval(experiment.eval_batch, points, Split::test);
+    if (carried) experiment.state_eval = stages.state_eval(Split::test);
+    if (source.outer_batch(Split::validation) != source.outer_batch(Split::test)) {
+      experiment.validation_eval = stages.eval(experiment.eval_batch, points, Split::validation);
+      if (carried) experiment.validation_state_eval = stages.state_eval(Split::validation);
+    }
   }
   experiment.inner_loss = stages.inner_loss();
   experiment.theta_size = stages.model().size();

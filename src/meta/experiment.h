@@ -60,6 +60,7 @@ struct InitialValue {
 std::string meta_grad_name(std::string_view eta_name);
 
 struct Experiment {
+  // As given, but for meta.eval: `steps` in order, `tasks` as many as one evaluation takes.
   Config config;
   DType dtype = DType::f32;
   std::vector<Port> eta;              // the meta-parameters, in order
@@ -81,12 +82,17 @@ struct Experiment {
   // config.meta.eval.steps, which are ascending and distinct here. in as grad with N = eval_batch;
   // inner data hold the largest of those numbers of steps (at least 1), outer batches have the size
   // of the test split's. out: eval_loss [N, points], eval_accuracy [N, points] (classification
-  // only).
+  // only), eval_variance [N, points] of the examples' losses (over their number; only where the
+  // source has one task).
   Stage eval;
   // The carried theta on held-out outer batches, where the inner state is carried; otherwise no
   // graph. in: the theta of inner_state, data (inner data of one step, not read). out: state_loss
   // [N].
   Stage state_eval;
+  // The same for the validation split, where its outer batches have another size; otherwise no
+  // graphs: the stages above serve both.
+  Stage validation_eval;
+  Stage validation_state_eval;
   std::int64_t eval_batch = 1;  // N of the eval stage; divides config.meta.eval.tasks
 
   // L of one inner step: (theta.., what of eta it reads.., batch fields) -> scalar.

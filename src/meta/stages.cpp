@@ -380,31 +380,38 @@ Stage StageBuilder::objective() const {
   return draft.finish();
 }
 
-Stage StageBuilder::eval(std::int64_t tasks, std::span<const std::int64_t> points) const {
+Stage StageBuilder::eval(std::int64_t tasks, std::span<const std::int64_t> points,
+                         Split split) const {
   Draft draft;
   const Ids eta = add_eta(draft);
   Ids consts = add_theta0(draft, eta);
   const std::int64_t steps = std::max<std::int64_t>(points.back(), 1);
-  const std::vector<Type> outer = batch_types(source_, source_.outer_batch(Split::test), dtype_);
+  const std::vector<Type> outer = batch_types(source_, source_.outer_batch(split), dtype_);
+  const bool spread = source_.one_task(split);
   const Data data = add_data(draft, tasks, steps, outer);
   append(consts, hypers_.compute(draft.b, eta, steps, dtype_));
   const std::int64_t chunk = tasks % chunk_ == 0 ? chunk_ : 1;
   const GraphPtr body =
-      over_chunk(lower_grad(*task_eval(setting_, outer, points)), num_shared(), 0, chunk);
+      over_chunk(lower_grad(*task_eval(setting_, outer, points, spread)), num_shared(), 0, chunk);
   const Builder::Loop loop = over_tasks(draft.b, body, consts, data.all(), tasks, chunk, 0);
   draft.output("eval_loss", Role::result, loop.ys[0]);
   if (model_->classifies()) draft.output("eval_accuracy", Role::result, loop.ys[1]);
+  if (spread) draft.output("eval_variance", Role::result, loop.ys.back());
   return draft.finish();
 }
 
-Stage StageBuilder::state_eval() const {
+std::int64_t StageBuilder::eval_flop(std::span<const std::int64_t> points) const {
+  return dot_flop(*eval(1, points, Split::test).graph);
+}
+
+Stage StageBuilder::state_eval(Split split) const {
   Draft draft;
   Ids own;
   for (const Parameter& parameter : model_->parameters()) {
     own.push_back(draft.input(carried_theta_name(parameter.name), Role::inner_state,
                               stacked({dtype_, parameter.shape}, tasks_)));
   }
-  const std::vector<Type> outer = batch_types(source_, source_.outer_batch(Split::test), dtype_);
+  const std::vector<Type> outer = batch_types(source_, source_.outer_batch(split), dtype_);
   append(own, add_data(draft, tasks_, 1, outer).outer);
   const GraphPtr body = over_chunk(task_outer_loss(setting_, outer), 0, 0, chunk_);
   const Builder::Loop loop = over_tasks(draft.b, body, {}, own, tasks_, chunk_, 0);

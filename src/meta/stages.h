@@ -32,10 +32,13 @@ class StageBuilder {
   Stage train() const;
   Stage grad() const;
   Stage objective() const;
-  // `points`: numbers of inner steps, ascending and distinct, not empty.
-  Stage eval(std::int64_t tasks, std::span<const std::int64_t> points) const;
+  // `points`: numbers of inner steps, ascending and distinct, not empty. `split`: test, or another
+  // held-out one, whose outer batches may have another size.
+  Stage eval(std::int64_t tasks, std::span<const std::int64_t> points, Split split) const;
+  // Dots of evaluating one task of the test split.
+  std::int64_t eval_flop(std::span<const std::int64_t> points) const;
   // Only where the inner state is carried.
-  Stage state_eval() const;
+  Stage state_eval(Split split) const;
   // Dots of one meta-step without recomputation (Experiment::model_flop).
   std::int64_t model_flop() const;
 

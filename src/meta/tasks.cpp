@@ -107,13 +107,14 @@ GraphPtr task_outer_loss(const TaskSetting& setting, std::span<const Type> outer
 }
 
 GraphPtr task_eval(const TaskSetting& setting, std::span<const Type> outer,
-                   std::span<const std::int64_t> points) {
+                   std::span<const std::int64_t> points, bool spread) {
   Builder b;
   const std::int64_t steps = std::max<std::int64_t>(points.back(), 1);
   const Inputs in = add_inputs(b, setting, outer, steps);
   Unroll::State state = in.from;
   Ids losses;
   Ids accuracies;
+  Ids variances;
   std::int64_t done = 0;
   for (const std::int64_t point : points) {
     if (point > done) {
@@ -126,9 +127,15 @@ GraphPtr task_eval(const TaskSetting& setting, std::span<const Type> outer,
       Builder::Scope scope(b, "accuracy");
       accuracies.push_back(setting.model.accuracy(b, state.theta, in.outer));
     }
+    if (spread) {
+      Builder::Scope scope(b, "spread");
+      const Id examples = setting.model.example_losses(b, state.theta, in.outer);
+      variances.push_back(b.mean_all(b.square(b.sub(examples, b.mean_all(examples)))));
+    }
   }
   Ids outputs{stack_scalars(b, losses)};
   if (!accuracies.empty()) outputs.push_back(stack_scalars(b, accuracies));
+  if (!variances.empty()) outputs.push_back(stack_scalars(b, variances));
   return b.finish(std::move(outputs));
 }
 

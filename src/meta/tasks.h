@@ -39,10 +39,11 @@ GraphPtr task_forward(const TaskSetting& setting, std::span<const Type> outer,
 // -> V on an outer batch: (theta.., outer fields [B, ..]..) -> scalar, all of it the task's own.
 GraphPtr task_outer_loss(const TaskSetting& setting, std::span<const Type> outer);
 
-// -> (loss [points], accuracy [points] for classification): the outer loss after each number of
-// inner steps in `points` (ascending, distinct), with symbolic gradients.
+// -> (loss [points], accuracy [points] for classification, variance [points] with `spread`): the
+// outer loss after each number of inner steps in `points` (ascending, distinct), with symbolic
+// gradients. The variance is that of the examples' losses, over their number.
 GraphPtr task_eval(const TaskSetting& setting, std::span<const Type> outer,
-                   std::span<const std::int64_t> points);
+                   std::span<const std::int64_t> points, bool spread);
 
 // The meta-gradient of one task: inputs as above, then the outer loss's cotangent; outputs those of
 // task_forward, then the cotangents of the inputs with `nonzero`. No symbolic gradients are left.

@@ -75,7 +75,9 @@ Id hits(Builder& b, Loss kind, Id outputs, Id targets) {
   MIXFLOW_CHECK(classifies(kind), "mse has no accuracy");
   if (kind == Loss::bce) {
     const Id side = b.add(targets_like(b, targets, outputs), -0.5);
-    return b.less(b.zeros_like(outputs), b.mul(outputs, side));
+    const Id zero = b.zeros_like(outputs);
+    const Id tie = b.mul(b.equal(outputs, zero), b.less(side, zero));
+    return b.add(b.less(zero, b.mul(outputs, side)), tie);
   }
   // The classes behind the label's: those with a smaller logit, and later ones with the same. All
   // others must be. A NaN is behind nothing, and nothing is behind a NaN.

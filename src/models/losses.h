@@ -31,8 +31,9 @@ Id batch_loss(Builder& b, Loss kind, Id outputs, Id targets);
 inline bool classifies(Loss kind) { return kind != Loss::mse; }
 
 // 1 for each example whose label is the first with the largest logit, as argmax chooses it
-// (cross_entropy, [B]), or for each logit on the label's side of zero (bce, [B, n]; zero is on
-// neither), else 0. An example with a NaN among its logits is wrong. Not for mse.
+// (cross_entropy, [B]), or for each logit on the label's side of zero (bce, [B, n]; a logit of zero
+// says class 0, as argmax does of the logits 0 and z), else 0. An example with a NaN among its
+// logits is wrong. Not for mse.
 Id hits(Builder& b, Loss kind, Id outputs, Id targets);
 
 // The mean of `hits`.

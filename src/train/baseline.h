@@ -7,6 +7,10 @@
 
 namespace mixflow {
 
+// Plain reverse mode, what create_graph=True does in PyTorch: steps and blocks keep all that they
+// compute, attention and the output layer are computed whole.
+Config plain_reverse(Config config);
+
 // Dynamic bytes of one meta-step of `config` in `mode`, everything else unchanged.
 std::int64_t planned_dynamic_bytes(const Config& config, Mode mode, const DataSchema& source,
                                    DType dtype, const PlanOptions& plan);

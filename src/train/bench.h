@@ -44,7 +44,8 @@ struct BenchRow {
   bool has_mfu = false;  // f32: the peak is measured in that type
   double median_s() const;
   double gflops() const;  // model FLOPs over the median
-  double mfu() const;     // over the matmul peak of the plan's threads
+  // Over the matmul peak of the plan's threads; nothing for f64, and where it would be above 1.
+  std::optional<double> mfu() const;
 };
 
 struct BenchReport {
@@ -57,7 +58,7 @@ struct BenchReport {
   bool interleaved = false;
   bool interrupted = false;
   std::vector<BenchRow> rows;
-  std::vector<std::string> warnings;
+  std::vector<std::string> failures;  // meta-steps that gave values that are not finite
 };
 // For programs, for people, and for tables: one line per repetition.
 std::string to_json(const BenchReport& report);

@@ -78,7 +78,8 @@ Json row_json(const BenchRow& row, const BenchRow& first) {
   json["arena_peak_bytes"] = if_measured([&] { return row.arena_peak_bytes; });
   json["rss_bytes"] = if_measured([&] { return row.rss_bytes; });
   json["gflops"] = if_measured([&] { return row.gflops(); });
-  json["mfu"] = row.measured && row.has_mfu ? Json(row.mfu()) : Json(nullptr);
+  const std::optional<double> mfu = row.mfu();
+  json["mfu"] = mfu ? Json(*mfu) : Json(nullptr);
   json["time_ratio"] = time_ratio(row, first);
   json["memory_ratio"] = memory_ratio(row, first);
   if (row.profile) json["profile"] = profile_json(*row.profile);
@@ -109,7 +110,8 @@ std::vector<std::string> cells_of(const BenchRow& row, const BenchRow& first) {
   add(row.measured, format_seconds(max));
   add(!ratio.is_null(), ratio.is_null() ? "" : formatted("%.2fx", ratio.get<double>()));
   add(row.measured, formatted(row.gflops() < 100 ? "%.3g" : "%.0f", row.gflops()));
-  add(row.measured && row.has_mfu, formatted("%.1f %%", 100 * row.mfu()));
+  const bool has_mfu = row.measured && row.has_mfu;
+  add(has_mfu, row.mfu() ? formatted("%.1f %%", 100 * *row.mfu()) : "> 100 %");
   add(true, format_seconds(predicted_seconds(row.plan)));
   add(true, format_bytes(row.plan.static_bytes));
   add(true, format_bytes(row.plan.dynamic_bytes));
@@ -118,6 +120,12 @@ std::vector<std::string> cells_of(const BenchRow& row, const BenchRow& first) {
   add(row.measured, format_bytes(row.rss_bytes));
   if (!row.reason.empty()) cells.push_back(row.reason);
   return cells;
+}
+
+std::string above_peak_text(const BenchReport& report) {
+  const bool above = std::ranges::any_of(
+      report.rows, [](const BenchRow& row) { return row.measured && row.has_mfu && !row.mfu(); });
+  return above ? std::string("> 100 %: ") + kPeakUnderLoad + "\n" : "";
 }
 
 std::string order_text(const BenchReport& report) {
@@ -142,7 +150,10 @@ double BenchRow::gflops() const {
   return measured ? static_cast<double>(plan.model_flop) / median_s() * 1e-9 : 0;
 }
 
-double BenchRow::mfu() const { return gflops() / matmul_peak(plan.threads, plan.bf16); }
+std::optional<double> BenchRow::mfu() const {
+  if (!measured || !has_mfu) return std::nullopt;
+  return mfu_of(gflops(), matmul_peak(plan.threads, plan.bf16));
+}
 
 std::string to_json(const BenchReport& report) {
   Json json = {{"config", report.config},
@@ -180,7 +191,7 @@ std::string to_text(const BenchReport& report) {
          "nothing recomputed;\nMFU: over the matmul peak; predicted: the plan's FLOPs at that "
          "peak; measured: the arena's peak, equal to dynamic;\nRSS: of a process with this "
          "combination alone\n" +
-         profiles_text(report);
+         above_peak_text(report) + profiles_text(report);
 }
 
 std::string to_csv(const BenchReport& report) {

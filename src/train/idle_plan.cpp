@@ -39,6 +39,13 @@ std::string planned(const Config& config, const DataSchema& source, int threads)
 }  // namespace
 
 std::vector<IdleSetting> idle_in_plan(const Config& config, const DataSchema& source, int threads) {
+  std::vector<IdleSetting> idle;
+  if (config.meta.eval.tasks > 1 && source.one_task(Split::test) &&
+      source.one_task(Split::validation)) {
+    idle.push_back({"meta.eval.tasks",
+                    "all of these tasks would be equal: the data set is evaluated once, with "
+                    "intervals over its examples"});
+  }
   std::set<std::string> told;  // already, by rules that need no plan
   for (const IdleSetting& setting : idle_settings(config)) told.insert(setting.path);
   struct Candidate {
@@ -57,10 +64,9 @@ std::vector<IdleSetting> idle_in_plan(const Config& config, const DataSchema& so
     candidates.push_back({"gradient.preset", config});
     candidates.back().without.gradient.remat.policy = {};
   }
-  if (candidates.empty()) return {};
+  if (candidates.empty()) return idle;
   const bool large =
       build_experiment(config, source, compute_type(config), {}).theta_size > kMostWeights;
-  std::vector<IdleSetting> idle;
   const std::string whole = large ? "" : planned(config, source, threads);
   for (const Candidate& candidate : candidates) {
     const bool inlining = candidate.path == "gradient.remat.inline";

@@ -33,6 +33,15 @@ std::string to_json(const MetricsLine& m) {
   return json.dump();
 }
 
+namespace {
+
+const char* interval_over(const EvalResult& result) {
+  if (result.examples > 0) return "examples";
+  return result.repetitions ? "repetitions" : "tasks";
+}
+
+}  // namespace
+
 std::string to_json(const EvalResult& result) {
   nlohmann::ordered_json points = nlohmann::ordered_json::array();
   for (const EvalPoint& p : result.points) {
@@ -47,7 +56,11 @@ std::string to_json(const EvalResult& result) {
   nlohmann::ordered_json json = {{"step", result.step},
                                  {"split", name_of(result.split)},
                                  {"tasks", result.tasks},
+                                 {"interval_over", interval_over(result)},
                                  {"points", std::move(points)}};
+  if (result.examples > 0) json["examples"] = result.examples;
+  if (result.trained_on) json["trained_on"] = true;
+  if (result.trained_start) json["theta_0"] = "as in training";
   if (result.state_loss) {
     json["state_loss"] = *result.state_loss;
     json["state_inner_steps"] = result.state_inner_steps;
@@ -86,10 +99,16 @@ std::string to_line(const EvalResult& result) {
   return text;
 }
 
+std::string extent_text(const EvalResult& result) {
+  const std::int64_t count = result.examples > 0 ? result.examples : result.tasks;
+  std::string things = interval_over(result);
+  if (count == 1) things.pop_back();
+  return std::string(name_of(result.split)) + (result.trained_on ? " (trained on)" : "") + ", " +
+         std::to_string(count) + " " + things;
+}
+
 std::string to_text(const EvalResult& result) {
-  std::string text = "meta-step " + std::to_string(result.step) + ": " +
-                     std::string(name_of(result.split)) + " (" + std::to_string(result.tasks) +
-                     "):";
+  std::string text = "meta-step " + std::to_string(result.step) + ": " + extent_text(result) + ":";
   for (const EvalPoint& p : result.points) {
     char part[160];
     std::snprintf(part, sizeof part, "%s loss %.5g ± %.2g after %lld inner steps",
@@ -131,6 +150,11 @@ EvalResult parse_eval(const std::string& text) {
     const nlohmann::json json = nlohmann::json::parse(text);
     EvalResult result{
         .step = json.at("step"), .split = split_named(json.at("split")), .tasks = json.at("tasks")};
+    // Runs of before these were written have none of them.
+    result.examples = json.value("examples", std::int64_t{0});
+    result.repetitions = json.value("interval_over", "") == "repetitions";
+    result.trained_on = json.value("trained_on", false);
+    result.trained_start = json.contains("theta_0");
     for (const nlohmann::json& p : json.at("points")) {
       EvalPoint point{.inner_steps = p.at("inner_steps"),
                       .loss = number_or_nan(p.at("loss")),

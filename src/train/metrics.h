@@ -27,8 +27,8 @@ struct MetricsLine {
 };
 std::string to_json(const MetricsLine& line);
 
-// Held-out results after one number of inner steps: mean over tasks and the half-width of its 95 %
-// interval.
+// Held-out results after one number of inner steps: means, and half the width of their 95 %
+// intervals (interval.h): over tasks, or over the examples of the one task there is.
 struct EvalPoint {
   std::int64_t inner_steps = 0;
   double loss = 0, loss_ci95 = 0;
@@ -38,6 +38,12 @@ struct EvalResult {
   std::int64_t step = 0;  // meta-steps done
   Split split = Split::test;
   std::int64_t tasks = 0;
+  // Outer examples of the one task that intervals are over; 0: they are over the tasks.
+  std::int64_t examples = 0;
+  bool repetitions = false;  // tasks differ in their inner batches alone
+  bool trained_on = false;   // the outer loss of training reads this split
+  // Every task starts from the theta_0 that training started from, which nothing learns.
+  bool trained_start = false;
   bool has_accuracy = false;
   std::vector<EvalPoint> points;
   // Where the inner state is carried: the held-out outer loss of its theta as it stands, and how
@@ -52,6 +58,8 @@ EvalResult parse_eval(const std::string& json);
 // For people, one line: all of it for the log, and what matters in 80 columns for the terminal.
 std::string to_line(const EvalResult& result);
 std::string to_text(const EvalResult& result);
+// "test, 8 tasks", "validation (trained on), 60 examples": what an evaluation is of.
+std::string extent_text(const EvalResult& result);
 
 // Resident memory of this process now, and its highest so far.
 std::int64_t rss_bytes();

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
-#include <utility>
 
 #include "config/names.h"
 #include "kernels/cpu.h"
@@ -11,19 +9,8 @@
 #include "train/memory_check.h"
 #include "train/meta_step.h"
 #include "train/stage_run.h"
-#include "train/threads.h"
 
 namespace mixflow {
-namespace {
-
-// GFLOP/s; 0: not measured yet.
-double& known_peak(int threads, bool bf16) {
-  static std::map<std::pair<int, bool>, double> known;
-  return known[{threads, bf16}];
-}
-
-}  // namespace
-
 int threads_of(const Config& config) {
   return config.threads > 0 ? config.threads : usable_cores();
 }
@@ -66,25 +53,16 @@ PlannedRun plan_run(const Config& config, const DataSchema& source) {
     arena_bytes = std::max(arena_bytes, compile_stage(stage, options)->dynamic_bytes);
     run.held_bytes += data_input_bytes(stage);
   };
-  add_evaluation(experiment.eval);
-  if (config.inner.carries_state()) add_evaluation(experiment.state_eval);
+  for (const Stage* stage : {&experiment.eval, &experiment.state_eval, &experiment.validation_eval,
+                             &experiment.validation_state_eval}) {
+    if (stage->graph) add_evaluation(*stage);
+  }
   if (parts.objective) {  // a stage of its own, beside the arena
     const ProgramPtr objective = compile_stage(experiment.objective, options);
     run.held_bytes += objective->static_bytes + objective->dynamic_bytes;
   }
   run.held_bytes += arena_bytes;
   return run;
-}
-
-void measure_matmul_peak(int threads, bool bf16) {
-  double& peak = known_peak(threads, bf16);
-  start_threads(threads);
-  peak = std::max(peak, measure_matmul_gflops(threads, bf16));
-}
-
-double matmul_peak(int threads, bool bf16) {
-  if (known_peak(threads, bf16) == 0) measure_matmul_peak(threads, bf16);
-  return known_peak(threads, bf16);
 }
 
 double predicted_seconds(const PlannedStep& plan) {

@@ -6,6 +6,7 @@
 
 #include "data/source.h"
 #include "plan/program.h"
+#include "train/matmul_peak.h"
 
 namespace mixflow {
 
@@ -37,14 +38,7 @@ PlannedStep plan_meta_step(const Config& config, const DataSchema& source);
 
 PlannedRun plan_run(const Config& config, const DataSchema& source);
 
-// The matmul peak in GFLOP/s by number of threads and type of the operands, measured where it is
-// asked for first. Starts that many threads.
-double matmul_peak(int threads, bool bf16);
-// Measures it, once more perhaps; the largest figure counts from now on. On a shared machine others
-// may have had the cores the last time.
-void measure_matmul_peak(int threads, bool bf16);
-
-// Seconds at the matmul peak of the plan's threads and operands.
+// Seconds at the matmul peak (matmul_peak.h) of the plan's threads and operands.
 double predicted_seconds(const PlannedStep& plan);
 
 }  // namespace mixflow

@@ -24,14 +24,17 @@ Progress::Progress(std::int64_t total, std::int64_t done, bool enabled)
 
 Progress::~Progress() { clear(); }
 
-void Progress::update(std::int64_t step, double meta_loss) {
-  if (!enabled_) return;
-  const Clock::time_point now = Clock::now();
-  if (now < next_) return;
+bool Progress::due(Clock::time_point now) {
+  if (!enabled_ || now < next_) return false;
   next_ =
       now + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(interval_));
   if (!terminal_) interval_ = std::min(interval_ * 2, 60.0);
-  show(step, meta_loss, std::chrono::duration<double>(now - start_).count());
+  return true;
+}
+
+void Progress::update(std::int64_t step, double meta_loss) {
+  const Clock::time_point now = Clock::now();
+  if (due(now)) show(step, meta_loss, std::chrono::duration<double>(now - start_).count());
 }
 
 void Progress::show(std::int64_t step, double meta_loss, double elapsed) {
@@ -53,6 +56,14 @@ void Progress::note(const std::string& line) {
   clear();
   std::fprintf(stderr, "%s\n", line.c_str());
   std::fflush(stderr);
+}
+
+void Progress::evaluating(const std::string& what, std::int64_t done, std::int64_t total) {
+  if (!due(Clock::now())) return;
+  std::fprintf(stderr, "%sevaluating, %s: %lld/%lld%s", terminal_ ? "\r\033[K" : "", what.c_str(),
+               static_cast<long long>(done), static_cast<long long>(total), terminal_ ? "" : "\n");
+  std::fflush(stderr);
+  open_ = terminal_;
 }
 
 void Progress::clear() {

@@ -21,11 +21,14 @@ class Progress {
   void update(std::int64_t step, double meta_loss);
   // A line of its own that stays.
   void note(const std::string& line);
+  // The same, for an evaluation: how far it is.
+  void evaluating(const std::string& what, std::int64_t done, std::int64_t total);
   // Ends the line so that other output can follow.
   void clear();
 
  private:
   using Clock = std::chrono::steady_clock;
+  bool due(Clock::time_point now);
   void show(std::int64_t step, double meta_loss, double elapsed);
 
   const std::int64_t total_, first_;

@@ -53,9 +53,8 @@ std::string when_text(const TrainSummary& s) {
 }
 
 std::string evals_text(const TrainSummary& s) {
-  std::string text = "Held-out: " + std::string(name_of(s.before.split)) + ", " +
-                     std::to_string(s.before.tasks) + (s.before.tasks == 1 ? " task" : " tasks") +
-                     when_text(s) + "\n";
+  std::string text = (s.before.trained_on ? "Not held-out: " : "Held-out: ") +
+                     extent_text(s.before) + when_text(s) + "\n";
   for (std::size_t i = 0; i < s.before.points.size(); ++i) {
     const bool has_after = s.after && i < s.after->points.size();
     text += point_text(s.before.points[i], has_after ? &s.after->points[i] : nullptr,
@@ -68,6 +67,9 @@ std::string evals_text(const TrainSummary& s) {
                         static_cast<long long>(s.after->state_inner_steps));
     }
     text += "\n";
+  }
+  if (s.before.trained_start) {
+    text += "  from the theta_0 that training started from; others were not tried\n";
   }
   return text;
 }
@@ -121,6 +123,7 @@ std::string to_json(const TrainSummary& s) {
       {"eval_after", s.after ? nlohmann::ordered_json::parse(to_json(*s.after)) : nullptr},
       {"best", s.best ? nlohmann::ordered_json::parse(to_json(*s.best)) : nullptr},
       {"best_loss", s.best_loss},
+      {"stopped_early", s.stopped_early},
       {"warnings", s.warnings},
       {"static_bytes", s.static_bytes},
       {"dynamic_bytes", s.dynamic_bytes},
@@ -160,6 +163,7 @@ TrainSummary parse_summary(const std::string& text) {
     if (!json.at("eval_after").is_null()) s.after = parse_eval(json.at("eval_after").dump());
     if (!json.at("best").is_null()) s.best = parse_eval(json.at("best").dump());
     s.best_loss = json.at("best_loss");
+    s.stopped_early = json.value("stopped_early", false);  // of before there were any
     s.warnings = json.at("warnings");
     s.static_bytes = json.at("static_bytes");
     s.dynamic_bytes = json.at("dynamic_bytes");
@@ -180,8 +184,11 @@ TrainSummary parse_summary(const std::string& text) {
 std::string to_text(const TrainSummary& s) {
   std::string text =
       formatted("%s: %s after %lld meta-steps in %s (%s per meta-step)\n", s.name.c_str(),
-                s.interrupted ? "interrupted" : "done", static_cast<long long>(s.steps),
-                format_seconds(s.seconds).c_str(), format_seconds(s.step_s).c_str());
+                s.interrupted     ? "interrupted"
+                : s.stopped_early ? "stopped early"
+                                  : "done",
+                static_cast<long long>(s.steps), format_seconds(s.seconds).c_str(),
+                format_seconds(s.step_s).c_str());
   text += loss_text(s) + evals_text(s) + best_text(s);
   text += formatted("Memory: static %s, dynamic %s planned = %s measured (mode %s)\n",
                     format_bytes(s.static_bytes).c_str(), format_bytes(s.dynamic_bytes).c_str(),

@@ -12,7 +12,6 @@
 #include "config/load.h"
 #include "config/names.h"
 #include "data/source.h"
-#include "kernels/cpu.h"
 #include "meta/experiment.h"
 #include "train/append_file.h"
 #include "train/baseline.h"
@@ -26,6 +25,7 @@
 #include "train/idle_plan.h"
 #include "train/inner_state.h"
 #include "train/loss_window.h"
+#include "train/matmul_peak.h"
 #include "train/memory_check.h"
 #include "train/meta_step.h"
 #include "train/profile.h"
@@ -48,6 +48,8 @@ namespace {
 
 // Records are handed to the system when the next meta-step would leave them behind for longer.
 constexpr double kLiveSeconds = 1;
+// Evaluations that take longer tell how long they took on the terminal, too.
+constexpr double kLongSeconds = 5;
 
 double unix_seconds() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -72,33 +74,22 @@ void show(const DataFacts& facts) {
   for (const std::string& warning : facts.warnings) spdlog::warn("{}", warning);
 }
 
-// Plain reverse mode, what create_graph=True does in PyTorch: steps and blocks keep all that they
-// compute, attention and the output layer are computed whole.
-Config plain_reverse(Config config) {
-  config.gradient.remat.step = false;
-  config.gradient.remat.block = false;
-  config.gradient.remat.policy = {};
-  config.gradient.blocks = {.attention = -1, .feed_forward = -1, .cross_entropy = -1};
-  return config;
-}
-
 class Trainer {
  public:
   Trainer(const Config& config, const TrainOptions& options)
       : start_(Clock::now()),
         options_(options),
         run_dir_(options.out, config, options.begin),
+        asked_eval_tasks_(config.meta.eval.tasks),
         threads_(start_threads(config.threads)),
         source_(make_source(config)),
         bf16_(check_bf16(config, *source_, threads_)),
         experiment_(build_experiment(config, *source_, compute_type(config), parts_of(config))),
         plan_(plan_options(config, threads_)),
-        eval_program_(compile_stage(experiment_.eval, plan_)),
-        state_program_(config.inner.carries_state() ? compile_stage(experiment_.state_eval, plan_)
-                                                    : nullptr),
+        eval_programs_(compile_evals(experiment_, plan_)),
         step_(make_step()),
         train_(step_.stage()),
-        evaluator_(experiment_, *source_, eval_program_, train_, state_program_),
+        evaluator_(experiment_, *source_, eval_programs_, train_),
         losses_(config.meta.steps),
         best_(config.inner),
         domains_(experiment_.config) {
@@ -116,10 +107,10 @@ class Trainer {
   // Training and evaluation take turns in one arena.
   MetaStep make_step() const {
     ProgramPtr program = compile_stage(experiment_.train, plan_);
-    std::int64_t bytes = std::max(program->dynamic_bytes, eval_program_->dynamic_bytes);
-    if (state_program_) bytes = std::max(bytes, state_program_->dynamic_bytes);
+    const std::int64_t bytes = std::max(program->dynamic_bytes, eval_programs_.dynamic_bytes());
     require_memory(config(),
-                   {.static_bytes = program->static_bytes + data_input_bytes(experiment_.eval),
+                   {.static_bytes = program->static_bytes + data_input_bytes(experiment_.eval) +
+                                    data_input_bytes(experiment_.validation_eval),
                     .dynamic_bytes = bytes});
     return {experiment_,
             *source_,
@@ -143,14 +134,18 @@ class Trainer {
   void warn(const std::string& line);
   void log(std::int64_t t);
   void evaluate(std::int64_t t, Split split);
+  void evaluate_watched(std::int64_t t);
   void evaluate_ends(std::int64_t t);
   bool checkpoint_due(std::int64_t t) const;
   void flush();
   void note(const EvalResult& result);
+  bool stops_early() const;
+  bool has_ended() const;
   void summarize_doubts();
   std::int64_t reverse_bytes(const Config& other);
   double mfu(double gflops);
   void save(const std::filesystem::path& directory, std::size_t keep);
+  void warn_of_data();
   void summarize_evals();
   void checkpoint(std::int64_t t);
   void mark(std::int64_t t);
@@ -160,13 +155,13 @@ class Trainer {
   const Clock::time_point start_;
   const TrainOptions options_;
   RunDir run_dir_;
+  const std::int64_t asked_eval_tasks_;
   const int threads_;
   const std::unique_ptr<TaskSource> source_;
   const std::optional<Bf16Figure> bf16_;  // before anything else has memory
   const Experiment experiment_;
   const PlanOptions plan_;
-  const ProgramPtr eval_program_;
-  const ProgramPtr state_program_;  // null unless the inner state is carried
+  const EvalPrograms eval_programs_;
   MetaStep step_;
   StageRun& train_;  // step_'s
   Evaluator evaluator_;
@@ -187,7 +182,6 @@ class Trainer {
   double evals_s_ = 0;                 // in evaluations
   double logged_steps_s_ = 0;          // at the last line of metrics
   std::int64_t begin_ = 0, logged_step_ = 0;
-  double peak_gflops_ = 0;
   bool told_mfu_ = false;
   TrainSummary summary_;
 };
@@ -238,7 +232,9 @@ void Trainer::log_start() {
         "and have other last bits");
   }
   for (const std::string& warning : config().warnings) log_->warn(warning);
-  for (const IdleSetting& setting : idle_in_plan(config(), *source_, threads_)) {
+  Config given = config();
+  given.meta.eval.tasks = asked_eval_tasks_;
+  for (const IdleSetting& setting : idle_in_plan(given, *source_, threads_)) {
     warn(idle_text(config(), setting));
   }
   log_->info("plan: static " + format_bytes(program.static_bytes) + ", dynamic " +
@@ -257,11 +253,12 @@ void Trainer::log_start() {
                (bf16_->tensor.empty() ? "" : ", " + bf16_->tensor));
   }
   if (begin_ > 0) log_->info("resumed after meta-step " + std::to_string(begin_));
+  warn_of_data();
 }
 
 TrainSummary Trainer::run() {
   begin_ = state_.step;
-  if (begin_ >= config().meta.steps) {
+  if (begin_ >= config().meta.steps || has_ended()) {
     const std::filesystem::path saved = run_dir_.file("summary.json");
     try {
       return parse_summary(read_text(saved));
@@ -283,6 +280,17 @@ TrainSummary Trainer::run() {
              format_seconds(summary_.step_s) + " per meta-step, measured dynamic memory " +
              format_bytes(summary_.arena_peak_bytes));
   return summary_;
+}
+
+// A run that stopped early has its summary before its last checkpoint.
+bool Trainer::has_ended() const {
+  const std::filesystem::path saved = run_dir_.file("summary.json");
+  std::error_code ignored;
+  if (config().meta.early_stop.patience == 0 || !std::filesystem::exists(saved, ignored)) {
+    return false;
+  }
+  const TrainSummary summary = parse_summary(read_text(saved));
+  return summary.stopped_early && summary.steps == begin_;
 }
 
 void Trainer::open_files() {
@@ -315,7 +323,7 @@ void Trainer::loop() {
   if (begin_ == 0) start.emplace(experiment_.eta, train_);
   std::int64_t t = begin_;
   logged_step_ = begin_;
-  while (t < steps && !SignalGuard::stop_requested()) {
+  while (t < steps && !stops_early() && !SignalGuard::stop_requested()) {
     const Clock::time_point step_start = Clock::now();
     ++t;
     std::optional<Trace> trace;
@@ -331,13 +339,14 @@ void Trainer::loop() {
     if (start && t == std::min(kFirstSteps, steps)) warn(start->text(train_, t));
     if (t % log_every() == 0 || t == steps) log(t);
     const std::int64_t every = config().meta.eval.every;
-    if (every > 0 && t % every == 0 && t < steps) evaluate(t, source_->watched_split());
+    if (every > 0 && t % every == 0 && t < steps) evaluate_watched(t);
     if (checkpoint_due(t) && t < steps) checkpoint(t);
     progress_->update(t, losses_.last());
     if (seconds_since(flushed_) + step_s > kLiveSeconds) flush();
   }
   summary_.steps = t;
-  summary_.interrupted = t < steps;
+  summary_.stopped_early = t < steps && stops_early();
+  summary_.interrupted = t < steps && !summary_.stopped_early;
   check_state(t);
   if (!summary_.interrupted) evaluate_ends(t);
   progress_->clear();
@@ -360,7 +369,7 @@ void Trainer::flush() {
 // From the file: the first evaluations of a resumed run are another process's.
 void Trainer::summarize_evals() {
   const bool along = summary_.interrupted && config().meta.eval.every > 0;
-  const Split split = along ? source_->watched_split() : Split::test;
+  const Split split = along ? watched_splits(*source_).back() : source_->final_split();
   evals_->sync();
   std::vector<EvalResult> evals = run_dir_.evals();
   std::erase_if(evals, [&](const EvalResult& result) { return result.split != split; });
@@ -426,16 +435,13 @@ std::int64_t Trainer::reverse_bytes(const Config& other) {
   }
 }
 
-// NaN, which JSON has as null, where it would be above 1: then the peak was measured on a machine
-// that was busy, and is none.
+// NaN, which JSON has as null, where the peak is none.
 double Trainer::mfu(double gflops) {
-  if (peak_gflops_ == 0) peak_gflops_ = measure_matmul_gflops(threads_, plan_.bf16);
-  const double mfu = gflops / peak_gflops_;
-  if (mfu <= 1) return mfu;
+  const double peak = matmul_peak(threads_, plan_.bf16);
+  const std::optional<double> mfu = mfu_of(gflops, peak);
+  if (mfu) return *mfu;
   if (!told_mfu_) {
-    log_->warn(
-        formatted("MFU above 1 at a matmul peak of %.3g GFLOP/s, which was measured under load",
-                  peak_gflops_));
+    log_->warn(formatted("MFU above 1 at a matmul peak of %.3g GFLOP/s: ", peak) + kPeakUnderLoad);
   }
   told_mfu_ = true;
   return std::numeric_limits<double>::quiet_NaN();
@@ -577,14 +583,18 @@ void Trainer::evaluate(std::int64_t t, Split split) {
   if (evaluated_[static_cast<std::size_t>(split)] == t) return;
   flush();  // it may take long
   const Clock::time_point start = Clock::now();
-  const EvalResult result = evaluator_.run(split, t);
+  const EvalResult result = evaluator_.run(split, t, [&](std::int64_t done, std::int64_t tasks) {
+    progress_->evaluating(std::string(name_of(split)) + " tasks", done, tasks);
+  });
+  progress_->clear();
   const double seconds = seconds_since(start);
+  const std::string took = " (in " + format_seconds(seconds) + ")";
   evals_s_ += seconds;
   check(result);
   evals_->append(to_json(result) + "\n");
   events_->append(to_event(result, unix_seconds()));
-  log_->info(to_text(result) + " (in " + format_seconds(seconds) + ")");
-  progress_->note(to_line(result));
+  log_->info(to_text(result) + took);
+  progress_->note(to_line(result) + (seconds > kLongSeconds ? took : ""));
   flush();
   note(result);
   // The state before the first meta-step is the seed's.
@@ -603,11 +613,36 @@ void Trainer::note(const EvalResult& result) {
   best_.add(result);
 }
 
-// Before the first and after the last meta-step: test tasks, which nothing else looks at, and those
-// that are watched along the way. A sweep chooses by these also where nothing was watched.
+bool Trainer::stops_early() const {
+  const std::int64_t patience = config().meta.early_stop.patience;
+  return patience > 0 && best_.evaluations_since() >= patience;
+}
+
+void Trainer::evaluate_watched(std::int64_t t) {
+  for (const Split split : watched_splits(*source_)) evaluate(t, split);
+}
+
+// Before the first and after the last meta-step: the final split, and those that are watched along
+// the way. A sweep chooses by validation data also where nothing is watched.
 void Trainer::evaluate_ends(std::int64_t t) {
-  evaluate(t, Split::test);
-  if (config().meta.eval.every > 0 || t > 0) evaluate(t, source_->watched_split());
+  evaluate(t, source_->final_split());
+  if (config().meta.eval.every == 0 && t == 0) return;
+  for (const Split split : watched_splits(*source_)) {
+    if (split != source_->final_split()) evaluate(t, split);
+  }
+}
+
+// What the config alone could not know.
+void Trainer::warn_of_data() {
+  if (config().meta.batch > 1 && source_->one_task(Split::train)) {
+    warn(origin(config(), "meta.batch") + ": all " + std::to_string(config().meta.batch) +
+         " tasks are the same, row by row: set meta.batch: 1, which computes the same result, or "
+         "make them differ by data.batch or data.outer_batch");
+  }
+  if (asked_eval_tasks_ == 0 && config().meta.eval.tasks > 1) {
+    log_->info("meta.eval.tasks: " + std::to_string(config().meta.eval.tasks) +
+               " in each evaluation, of 4 to 100, by a tenth of what training costs");
+  }
 }
 
 void Trainer::checkpoint(std::int64_t t) {

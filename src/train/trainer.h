@@ -36,19 +36,20 @@ struct TrainSummary {
   // Means over the first and over the last meta-steps, and which these were (loss_window.h).
   double meta_loss_first = 0, meta_loss_last = 0;
   std::pair<std::int64_t, std::int64_t> first_steps, last_steps;
-  // On test tasks, with the first and the last meta-parameters. Of an interrupted run: the first
-  // and the last evaluation along the way, none if there was no other.
+  // On the source's final split, with the first and the last meta-parameters. Of an interrupted
+  // run: the first and the last evaluation along the way, none if there was no other.
   EvalResult before;
   std::optional<EvalResult> after;
   // The evaluation with the best validation loss (best.h), where meta.eval.every asks for some; its
   // state is in checkpoints/best, unless it is that before the first meta-step.
   std::optional<EvalResult> best;
   std::string best_loss;              // "0.123 after 5 inner steps"
+  bool stopped_early = false;         // meta.early_stop
   std::vector<std::string> warnings;  // what makes the figures doubtful
   std::int64_t static_bytes = 0, dynamic_bytes = 0, arena_peak_bytes = 0, peak_rss_bytes = 0;
   std::string mode;
   // Planned, not measured: dynamic bytes of this config in mode reverse with the same
-  // rematerialisation, and in plain reverse, which keeps everything; 0: it cannot be planned.
+  // rematerialisation, and in plain reverse (baseline.h); 0: it cannot be planned.
   std::int64_t reverse_dynamic_bytes = 0, plain_reverse_dynamic_bytes = 0;
   double gflops = 0, mfu = 0;
   DataFacts data;  // what was read

@@ -14,6 +14,19 @@ const Args kGrid = {"--over", "inner.steps=1,2", "--over", "gradient.mode=revers
 
 }  // namespace
 
+TEST_CASE(
+    "bench fails after its table where a measured meta-step gives values that are not finite") {
+  const TemporaryDirectory directory;
+  const Args over = {"--over", "inner.optimizer.lr=0.01,1e30", "-s", "inner.steps=3"};
+  const Outcome outcome = mixflow::mixflow(bench(over + Args{"--csv", "t.csv"}), directory.path);
+  CHECK(outcome.code == 1);
+  CHECK(has(outcome.err, "mixflow: run failed: combination 2/2 inner.optimizer.lr=1e30: the "));
+  CHECK(has(outcome.err, "is not finite"));
+  CHECK_FALSE(has(outcome.err, "combination 1/2"));
+  CHECK(has(outcome.out, "inner.optimizer.lr"));  // the table
+  CHECK(std::filesystem::exists(directory.path / "t.csv"));
+}
+
 TEST_CASE("bench --profile says where one more meta-step spent its time, op by op") {
   const TemporaryDirectory directory;
   const Args args = bench({"--profile", "-s", "threads=2"});

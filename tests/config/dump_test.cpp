@@ -118,8 +118,10 @@ meta:
   steps: 1000
   eval:
     every: 0
-    tasks: 100
+    tasks: 0
     steps: [0, 1]
+  early_stop:
+    patience: 0
   checkpoint_every: 1000
   checkpoint_minutes: 5
 gradient:

@@ -332,5 +332,23 @@ TEST_CASE("targets that do not fit the loss are refused") {
   CHECK_THROWS_AS(files.source(), InternalError);
 }
 
+TEST_CASE("whole splits are one task; without a test share the final split is validation") {
+  TabularFiles files;
+  const auto whole = files.source();
+  CHECK(whole->one_task(Split::train));
+  CHECK(whole->one_task(Split::test));
+  CHECK(whole->final_split() == Split::test);
+  files.data().batch = 10;
+  files.data().test = 0;
+  const auto batches = files.source();
+  CHECK_FALSE(batches->one_task(Split::test));
+  CHECK(batches->one_outer_batch(Split::test));
+  CHECK(batches->one_outer_batch(Split::train));
+  CHECK(batches->final_split() == Split::validation);
+  CHECK(batches->trains_on_validation());
+  files.data().outer_batch = 5;
+  CHECK_FALSE(files.source()->one_outer_batch(Split::train));
+}
+
 }  // namespace
 }  // namespace mixflow

@@ -87,7 +87,9 @@ TEST_CASE("accuracy of cross_entropy counts labels that argmax would choose, and
   CHECK(accuracy({nan, nan, nan, nan, 2, 1, 1, 2, nan, 1, nan, 0}, {0, 1, 1, 1}) == 0);
 }
 
-TEST_CASE("accuracy of bce counts the sign, for labels and float targets, and no zero or NaN") {
+TEST_CASE(
+    "accuracy of bce counts the sign, for labels and float targets; zero says class 0, NaN "
+    "nothing") {
   for (const Type& type : {Type{DType::f64, {4, 1}}, Type{DType::i32, {4}}}) {
     const auto accuracy = [&](const Tensor64& z, const Tensor64& y) {
       Builder b;
@@ -96,7 +98,8 @@ TEST_CASE("accuracy of bce counts the sign, for labels and float targets, and no
       return run(b, batch_accuracy(b, Loss::bce, logits, targets), {z, y})[0];
     };
     CHECK(accuracy({0.5, -0.1, 2, -3}, {1, 1, 0, 0}) == near(0.5));
-    CHECK(accuracy({0, 0, std::nan(""), std::nan("")}, {1, 0, 1, 0}) == 0);
+    CHECK(accuracy({0, 0, 0, -0.0}, {1, 0, 1, 0}) == near(0.5));
+    CHECK(accuracy({0, 0, std::nan(""), std::nan("")}, {1, 1, 1, 0}) == 0);
   }
 }
 

@@ -203,26 +203,23 @@ TEST_CASE("a checkpoint without the carried state is refused") {
 
 // A training run and its evaluator, in one arena.
 struct Evaluated {
-  ProgramPtr train_program, eval_program, state_program;
+  ProgramPtr train_program;
+  EvalPrograms programs;
   StageRun run;
   Evaluator evaluator;
 
   explicit Evaluated(const Built& built)
       : train_program(compile_stage(built.experiment.train, {})),
-        eval_program(compile_stage(built.experiment.eval, {})),
-        state_program(built.experiment.config.inner.carries_state()
-                          ? compile_stage(built.experiment.state_eval, {})
-                          : nullptr),
+        programs(compile_evals(built.experiment, {})),
         run(built.experiment.train, train_program,
             {.arena = std::make_shared<Arena>(arena_bytes(), Arena::Kind::touched)}),
-        evaluator(built.experiment, *built.source, eval_program, run, state_program) {
+        evaluator(built.experiment, *built.source, programs, run) {
     draw_initial_values(built.experiment, run);
   }
 
  private:
   std::int64_t arena_bytes() const {
-    const std::int64_t bytes = std::max(train_program->dynamic_bytes, eval_program->dynamic_bytes);
-    return state_program ? std::max(bytes, state_program->dynamic_bytes) : bytes;
+    return std::max(train_program->dynamic_bytes, programs.dynamic_bytes());
   }
 };
 

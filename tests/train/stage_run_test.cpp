@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -11,6 +12,7 @@
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
 #include "util/error.h"
+#include "util/interval.h"
 
 using namespace mixflow;
 
@@ -104,7 +106,7 @@ TEST_CASE("an evaluation's mean and interval are those of its tasks") {
   StageRun train(built.experiment.train, train_program,
                  {.arena = std::make_shared<Arena>(bytes, Arena::Kind::touched)});
   draw_initial_values(built.experiment, train);
-  Evaluator evaluator(built.experiment, *built.source, program, train);
+  Evaluator evaluator(built.experiment, *built.source, {program}, train);
   const EvalResult result = evaluator.run(Split::test, 3);
   CHECK(result.step == 3);
   CHECK(result.tasks == 7);
@@ -134,6 +136,77 @@ TEST_CASE("an evaluation's mean and interval are those of its tasks") {
   // Always the same tasks.
   const EvalResult again = evaluator.run(Split::test, 3);
   CHECK(to_json(again) == to_json(result));
+}
+
+TEST_CASE("a task that is always the same is evaluated once, with intervals over its examples") {
+  const TabularFiles files;
+  const Built built(files.config(
+      {"data.batch=0", "data.validation=0.3", "meta.eval={tasks: 50, steps: [0, 3]}"}));
+  REQUIRE(built.source->one_task(Split::test));
+  const Experiment& experiment = built.experiment;
+  CHECK(experiment.config.meta.eval.tasks == 1);
+  REQUIRE(experiment.validation_eval.graph);  // 12 examples, where the test split has 8
+  const EvalPrograms programs = compile_evals(experiment, {});
+  const ProgramPtr train_program = compile_stage(experiment.train, {});
+  const auto bytes = std::max(programs.dynamic_bytes(), train_program->dynamic_bytes);
+  StageRun train(experiment.train, train_program,
+                 {.arena = std::make_shared<Arena>(bytes, Arena::Kind::touched)});
+  draw_initial_values(experiment, train);
+  Evaluator evaluator(experiment, *built.source, programs, train);
+  for (const auto& [split, examples] :
+       {std::pair(Split::test, 8), std::pair(Split::validation, 12)}) {
+    const EvalResult result = evaluator.run(split, 0);
+    CHECK(result.tasks == 1);
+    CHECK(result.examples == examples);
+    CHECK(result.trained_on == (split == Split::validation));
+    CHECK(result.trained_start);  // no {kind: init} among what is learned
+    CHECK(to_text(result).find(std::to_string(examples) + " examples") != std::string::npos);
+    const EvalPoint& start = result.points.at(0);
+    // Before any step the outputs are those of theta_0: the loss of each example by hand.
+    const StageRun* stage = &train;
+    const auto values = [&](const char* name) { return values_in(*stage, name); };
+    const auto w1 = values("theta.layers.0.weight"), b1 = values("theta.layers.0.bias"),
+               w2 = values("theta.layers.1.weight"), b2 = values("theta.layers.1.bias");
+    StageRun data(split == Split::test ? experiment.eval : experiment.validation_eval, {});
+    data.fill(*built.source, split, 0, Precision::f32);
+    const auto x = values_in(data, "data.outer.x"), y = values_in(data, "data.outer.y");
+    REQUIRE(static_cast<int>(y.size()) == examples);
+    Moments losses;
+    double hits = 0;
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      std::vector<double> z(3);
+      for (std::size_t c = 0; c < 3; ++c) z[c] = b2[c];
+      for (std::size_t h = 0; h < 5; ++h) {
+        double sum = b1[h];
+        for (std::size_t j = 0; j < 3; ++j) sum += x[3 * i + j] * w1[5 * j + h];
+        for (std::size_t c = 0; c < 3; ++c) z[c] += std::max(sum, 0.0) * w2[3 * h + c];
+      }
+      const auto label = static_cast<std::size_t>(y[i]);
+      losses.add(std::log(std::exp(z[0]) + std::exp(z[1]) + std::exp(z[2])) - z[label]);
+      hits += std::ranges::max_element(z) - z.begin() == static_cast<std::ptrdiff_t>(label);
+    }
+    CHECK(start.loss == doctest::Approx(losses.mean()).epsilon(1e-5));
+    CHECK(start.loss_ci95 == doctest::Approx(mean_ci95(losses.variance(), examples)).epsilon(1e-4));
+    CHECK(start.loss_ci95 > 0);
+    CHECK(start.accuracy == doctest::Approx(hits / examples));
+    CHECK(start.accuracy_ci95 == doctest::Approx(share_ci95(hits / examples, examples)));
+  }
+}
+
+TEST_CASE(
+    "where the config leaves the number of evaluation tasks open, it follows training's cost") {
+  const auto tasks = [](const Settings& settings) {
+    Settings all = settings;
+    all.insert(all.begin(), "meta.eval.tasks=0");
+    return Built(small_config(all)).experiment.config.meta.eval.tasks;
+  };
+  CHECK(tasks({"meta.steps=1"}) == 4);
+  CHECK(tasks({"meta.steps=100000"}) == 100);
+  const auto some = tasks({"meta.steps=20"});
+  CHECK(some > 4);
+  CHECK(some < 100);
+  CHECK(tasks({"meta.steps=20", "meta.eval.every=2"}) < some);  // eleven evaluations, not two
+  CHECK(tasks({"meta.steps=1", "meta.eval.tasks=77"}) == 77);
 }
 
 TEST_CASE("a checkpoint holds eta, the optimiser's state and the counters, and only two are kept") {
