@@ -25,7 +25,7 @@ struct Run : TemporaryDirectory {
            "model: {kind: mlp, hidden: [4]}\n"
            "threads: 1\n"
            "inner: {loss: cross_entropy, steps: 2}\n"
-           "meta: {parameters: [{kind: lr}], steps: 5, checkpoint_every: 4, eval: {tasks: 2}}\n";
+           "meta: {parameters: [{kind: lr}], steps: 5, checkpoint_every: 4}\n";
     CHECK(train({"c.yaml", "--out", "run"}).code == 0);
     if (ended) return;
     fs::remove(path / "run" / kLast);
