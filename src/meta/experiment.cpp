@@ -34,14 +34,14 @@ std::vector<std::int64_t> eval_points(const Config& config) {
 
 // Tasks of one evaluation. A task that is always the same tells everything at once.
 std::int64_t eval_tasks(const Config& config, const DataSchema& source, const StageBuilder& stages,
-                        std::span<const std::int64_t> points) {
+                        std::span<const std::int64_t> points, std::int64_t model_flop) {
   if (source.one_task(Split::test) && source.one_task(Split::validation)) return 1;
   const EvalConfig& eval = config.meta.eval;
   if (eval.tasks > 0) return eval.tasks;
   const auto flop = [](std::int64_t count) { return static_cast<double>(count); };
   const double ends = 2;
   const double along = eval.every > 0 ? flop(config.meta.steps / eval.every) : 0;
-  const double budget = kEvalShare * flop(stages.model_flop()) * flop(config.meta.steps);
+  const double budget = kEvalShare * flop(model_flop) * flop(config.meta.steps);
   const double task = (ends + along) * flop(stages.eval_flop(points));
   for (const std::int64_t tasks : kEvalTasks) {
     if (flop(tasks) * task <= budget) return tasks;
@@ -99,10 +99,13 @@ Experiment build_experiment(const Config& config, const DataSchema& source, DTyp
   if (parts.train) experiment.train = stages.train();
   if (parts.grad) experiment.grad = stages.grad();
   if (parts.objective) experiment.objective = stages.objective();
+  const bool open_tasks = parts.eval && config.meta.eval.tasks == 0;
+  const std::int64_t model_flop = parts.model_flop || open_tasks ? stages.model_flop() : 0;
+  if (parts.model_flop) experiment.model_flop = model_flop;
   const std::vector<std::int64_t> points = eval_points(config);
   experiment.config.meta.eval.steps = points;
   if (parts.eval) {
-    const std::int64_t tasks = eval_tasks(config, source, stages, points);
+    const std::int64_t tasks = eval_tasks(config, source, stages, points, model_flop);
     experiment.config.meta.eval.tasks = tasks;
     experiment.eval_batch = largest_divisor(tasks, kEvalBatch);
     const bool carried = config.inner.carries_state();
@@ -115,7 +118,6 @@ Experiment build_experiment(const Config& config, const DataSchema& source, DTyp
   }
   experiment.inner_loss = stages.inner_loss();
   experiment.theta_size = stages.model().size();
-  if (parts.model_flop) experiment.model_flop = stages.model_flop();
   return experiment;
 }
 

@@ -13,10 +13,6 @@
 namespace mixflow {
 namespace {
 
-void append(Ids& list, std::span<const Id> more) {
-  list.insert(list.end(), more.begin(), more.end());
-}
-
 std::string without_eta(const std::string& name) { return name.substr(std::string("eta.").size()); }
 
 Type field_type(const Field& field, std::int64_t batch, DType dtype) {

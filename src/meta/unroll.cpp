@@ -9,10 +9,6 @@
 namespace mixflow {
 namespace {
 
-void append_ids(Ids& list, std::span<const Id> more) {
-  list.insert(list.end(), more.begin(), more.end());
-}
-
 // Entries first .. first + count - 1 of the leading axis.
 Id cut(Builder& b, Id x, std::int64_t first, std::int64_t count) {
   Shape limits = b.shape(x);
@@ -116,7 +112,7 @@ GraphPtr Unroll::build_body() const {
   Ids rest;
   for (const int source : hypers_.loss_sources())
     rest.push_back(shared[static_cast<std::size_t>(source)]);
-  append_ids(rest, fields);
+  append(rest, fields);
   const GradMode mode =
       config_.gradient.mode == Mode::first_order ? GradMode::first_order : GradMode::mixed;
   Builder::Grad grad;
@@ -134,9 +130,9 @@ GraphPtr Unroll::build_body() const {
     const Updated next = update(b, config_.inner.optimizer, g, state.theta[i], opt_state,
                                 hypers_.update_args(b, shared, i, dtype_));
     outputs.push_back(next.theta);
-    append_ids(next_opt_state, next.opt_state);
+    append(next_opt_state, next.opt_state);
   }
-  append_ids(outputs, next_opt_state);
+  append(outputs, next_opt_state);
   outputs.push_back(grad.loss);
   return b.finish(std::move(outputs));
 }
@@ -171,7 +167,7 @@ Unroll::Steps Unroll::run(Builder& b, const State& state, std::span<const Id> sh
     }
   }
   Ids carry = state.theta;
-  append_ids(carry, state.opt_state);
+  append(carry, state.opt_state);
   const Builder::Loop loop = b.scan(body_, consts, carry, xs, count, false, policy);
   const auto split = loop.carry.begin() + static_cast<std::ptrdiff_t>(state.theta.size());
   return {{Ids(loop.carry.begin(), split), Ids(split, loop.carry.end())}, loop.ys[0]};

@@ -23,6 +23,10 @@
 
 namespace mixflow {
 
+inline void append(Ids& list, std::span<const Id> more) {
+  list.insert(list.end(), more.begin(), more.end());
+}
+
 // Name of the inner gradients g_t, for policies that keep them.
 inline constexpr const char* kInnerGrads = "inner_grads";
 

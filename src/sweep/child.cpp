@@ -94,7 +94,7 @@ std::string memory_text(const ChildExit& exit, std::int64_t limit) {
 
 }  // namespace
 
-Child::Child(const ChildOptions& options) : start_(std::chrono::steady_clock::now()) {
+Child::Child(const ChildOptions& options) : start_(Clock::now()) {
   std::vector<std::string> words{"mixflow"};
   words.insert(words.end(), options.args.begin(), options.args.end());
   std::vector<char*> argv;
@@ -141,7 +141,7 @@ std::optional<ChildExit> Child::poll() {
   if (ended != pid_) return std::nullopt;
   pid_ = -1;
   exit.peak_rss_bytes = std::int64_t{usage.ru_maxrss} * 1024;
-  exit.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  exit.seconds = seconds_since(start_);
   return exit;
 }
 

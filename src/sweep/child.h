@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "train/outcome.h"
+#include "util/clock.h"
 
 namespace mixflow {
 
@@ -46,7 +47,7 @@ class Child {
 
  private:
   pid_t pid_ = -1;
-  std::chrono::steady_clock::time_point start_;
+  Clock::time_point start_;
 };
 
 // Why a point's process failed.

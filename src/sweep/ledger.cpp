@@ -151,7 +151,7 @@ void PointStates::read_line(std::string_view line) {
   }
   status.state = *state;
   status.record = record;
-  status.seen = Ledger::Clock::now();
+  status.seen = Clock::now();
 }
 
 PointStates read_ledger(const std::filesystem::path& path) {

@@ -23,6 +23,8 @@
 #include <string>
 #include <vector>
 
+#include "util/clock.h"
+
 namespace mixflow {
 
 // Attempts of a point beyond this are no record of ours.
@@ -38,7 +40,7 @@ struct PointStatus {
   nlohmann::ordered_json record;  // the line
   // When this process read it: the age of a heartbeat by this clock alone, since clocks of machines
   // differ.
-  std::chrono::steady_clock::time_point seen;
+  Clock::time_point seen;
 };
 
 // What a ledger's lines say of each point.
@@ -62,8 +64,6 @@ PointStates read_ledger(const std::filesystem::path& path);
 
 class Ledger {
  public:
-  using Clock = std::chrono::steady_clock;
-
   // Opens an existing file. Throws RunError.
   explicit Ledger(const std::filesystem::path& path);
   ~Ledger();

@@ -17,19 +17,15 @@
 #include "sweep/view.h"
 #include "train/progress.h"
 #include "train/signals.h"
+#include "util/clock.h"
 #include "util/error.h"
 #include "util/file.h"
 
 namespace mixflow {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Record = nlohmann::ordered_json;
 using Life = ClaimState::Life;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Starting a process and planning count as so much work: tiny points take their time too.
 constexpr double kStartWork = 1e9;
@@ -203,7 +199,7 @@ int Runner::free_attempt(const Point& point) {
       last == status.attempt
           ? status.seen
           : first_seen_.try_emplace({point.id, last}, Clock::now()).first->second;
-  return since(heard) > options_.stale_seconds ? last + 1 : 0;
+  return seconds_since(heard) > options_.stale_seconds ? last + 1 : 0;
 }
 
 // What runs on this machine: our jobs, and those of other processes that live.
@@ -366,7 +362,7 @@ Record Runner::outcome(const Job& job, const ChildExit& exit) {
 }
 
 void Runner::beat() {
-  if (since(last_beat_) < options_.heartbeat_seconds) return;
+  if (seconds_since(last_beat_) < options_.heartbeat_seconds) return;
   last_beat_ = Clock::now();
   const Ledger::Lock lock(ledger_);
   std::erase_if(jobs_, [this](const Job& job) { return is_superseded(job); });

@@ -7,6 +7,8 @@
 #include <optional>
 #include <string>
 
+#include "util/clock.h"
+
 namespace mixflow {
 
 struct SweepCounts {
@@ -32,8 +34,6 @@ class SweepView {
   void clear();
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   const bool enabled_, terminal_;
   const Clock::time_point start_;
   Clock::time_point next_;

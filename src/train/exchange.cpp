@@ -1,7 +1,6 @@
 #include "train/exchange.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -17,6 +16,7 @@
 #include "train/stage_run.h"
 #include "train/take_inputs.h"
 #include "train/threads.h"
+#include "util/clock.h"
 #include "util/error.h"
 
 namespace mixflow {
@@ -45,12 +45,12 @@ GradReport meta_gradient(const Config& config, const GradOptions& options) {
   if (!options.in.empty()) {
     report.inputs = take_inputs(options.in, config, *source, run);
   }
-  const auto start = std::chrono::steady_clock::now();
+  const Clock::time_point start = Clock::now();
   run.run();
   std::vector<std::vector<double>> differences;
   if (by_differences)
     differences = FiniteDifference(experiment, plan_options(config, threads)).gradient(run);
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = seconds_since(start);
 
   TensorFile out;
   for (const Port& port : run.stage().inputs)

@@ -1,7 +1,6 @@
 #include "train/planned.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "config/names.h"
 #include "kernels/cpu.h"
@@ -9,6 +8,7 @@
 #include "train/memory_check.h"
 #include "train/meta_step.h"
 #include "train/stage_run.h"
+#include "util/clock.h"
 
 namespace mixflow {
 int threads_of(const Config& config) {
@@ -20,11 +20,11 @@ PlannedStep plan_meta_step(const Config& config, const DataSchema& source) {
   plan.mode = std::string(name_of(config.gradient.mode));
   plan.threads = threads_of(config);
   plan.bf16 = config.precision == Precision::bf16;
-  const auto start = std::chrono::steady_clock::now();
+  const Clock::time_point start = Clock::now();
   const Experiment experiment =
       build_experiment(config, source, compute_type(config), {.train = true, .model_flop = true});
   const ProgramPtr program = compile_stage(experiment.train, plan_options(config, plan.threads));
-  plan.plan_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  plan.plan_s = seconds_since(start);
   plan.theta_size = experiment.theta_size;
   plan.static_bytes = program->static_bytes;
   plan.dynamic_bytes = program->dynamic_bytes;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "util/clock.h"
 #include "util/memory.h"  // format_bytes
 
 namespace mixflow {
@@ -27,7 +28,6 @@ class Progress {
   void clear();
 
  private:
-  using Clock = std::chrono::steady_clock;
   bool due(Clock::time_point now);
   void show(std::int64_t step, double meta_loss, double elapsed);
 

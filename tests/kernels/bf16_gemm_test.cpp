@@ -3,7 +3,6 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <string>
 
@@ -74,7 +73,6 @@ void check(GemmShape shape, Rng& rng) {
 }
 
 TEST_CASE("Packing rounds every value to the nearest bf16 and puts it in its place") {
-  constexpr float kInf = std::numeric_limits<float>::infinity();
   Rng rng(1, Purpose::check, 20);
   for (const Bf16Kernels* kernels : every_kind()) {
     CAPTURE(kernels->name);

@@ -4,17 +4,14 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "kernels/every_target.h"
+#include "kernels/guarded.h"
 #include "util/rng.h"
 
 namespace mixflow {
 namespace {
-
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 double found(const std::vector<float>& x, float shift) {
   return row_kernels().sum_exp(x.data(), static_cast<std::int64_t>(x.size()), shift);
@@ -43,7 +40,7 @@ TEST_CASE("sums of exponentials are exact to a few units in the last place at an
 
 TEST_CASE("terms too small for a float add nothing, and none is lost before") {
   on_every_target(HWY_TARGETS, [] {
-    for (const float low : {-kInf, -3e38F, -1e5F, -120.0F, -88.0F}) {
+    for (const float low : {-testing::kInf, -3e38F, -1e5F, -120.0F, -88.0F}) {
       for (const std::size_t n : {1u, 5u, 16u, 33u, 70u}) {
         CAPTURE(low);
         CAPTURE(n);
@@ -65,9 +62,9 @@ TEST_CASE("terms too small for a float add nothing, and none is lost before") {
 TEST_CASE("a NaN anywhere in a row makes its sum of exponentials NaN") {
   on_every_target(HWY_TARGETS, [] {
     for (std::size_t at = 0; at < 37; ++at) {
-      for (const float rest : {0.0F, -200.0F, -kInf}) {
+      for (const float rest : {0.0F, -200.0F, -testing::kInf}) {
         std::vector<float> x(37, rest);
-        x[at] = kNaN;
+        x[at] = testing::kNaN;
         CHECK(std::isnan(found(x, 0)));
       }
     }

@@ -13,6 +13,7 @@
 
 #include "kernels/every_target.h"
 #include "kernels/fused_run.h"
+#include "kernels/guarded.h"
 #include "kernels/run_code.h"
 
 namespace mixflow {
@@ -37,13 +38,12 @@ constexpr TileOp kOps[] = {
 };
 
 // Every pair of these meets in two inputs of enough elements.
-constexpr float kCodeInfinity = std::numeric_limits<float>::infinity();
 constexpr float kSpecial[] = {0.0F,
                               -0.0F,
                               1.0F,
                               -1.5F,
-                              kCodeInfinity,
-                              -kCodeInfinity,
+                              testing::kInf,
+                              -testing::kInf,
                               std::numeric_limits<float>::quiet_NaN(),
                               3e38F,
                               7.25F,

@@ -3,18 +3,15 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <limits>
 #include <random>
 #include <vector>
 
 #include "kernels/every_target.h"
 #include "kernels/fused_reference.h"
+#include "kernels/guarded.h"
 
 namespace mixflow {
 namespace {
-
-constexpr float kOpInfinity = std::numeric_limits<float>::infinity();
-constexpr float kOpNaN = std::numeric_limits<float>::quiet_NaN();
 
 float run_one(TileOp op, float a, float b = 0, float c = 0) {
   float y = 0;
@@ -70,33 +67,33 @@ TEST_CASE(
 }
 
 TEST_CASE("functions end as their limits say at infinities, zeros and beyond the range of floats") {
-  CHECK(run_one(TileOp::exp, 89) == kOpInfinity);
-  CHECK(run_one(TileOp::exp, kOpInfinity) == kOpInfinity);
-  CHECK(run_one(TileOp::exp, 3e38f) == kOpInfinity);
-  CHECK(run_one(TileOp::exp, -kOpInfinity) == 0);
+  CHECK(run_one(TileOp::exp, 89) == testing::kInf);
+  CHECK(run_one(TileOp::exp, testing::kInf) == testing::kInf);
+  CHECK(run_one(TileOp::exp, 3e38f) == testing::kInf);
+  CHECK(run_one(TileOp::exp, -testing::kInf) == 0);
   CHECK(run_one(TileOp::exp, -3e38f) == 0);
   CHECK(run_one(TileOp::exp, 0) == 1);
-  CHECK(run_one(TileOp::log, 0) == -kOpInfinity);
-  CHECK(run_one(TileOp::log, -0.0f) == -kOpInfinity);
-  CHECK(run_one(TileOp::log, kOpInfinity) == kOpInfinity);
+  CHECK(run_one(TileOp::log, 0) == -testing::kInf);
+  CHECK(run_one(TileOp::log, -0.0f) == -testing::kInf);
+  CHECK(run_one(TileOp::log, testing::kInf) == testing::kInf);
   CHECK(run_one(TileOp::log, 1) == 0);
   CHECK(std::isnan(run_one(TileOp::log, -1)));
-  CHECK(run_one(TileOp::tanh, kOpInfinity) == 1);
+  CHECK(run_one(TileOp::tanh, testing::kInf) == 1);
   CHECK(run_one(TileOp::tanh, -1e30f) == -1);
   CHECK(run_one(TileOp::tanh, 1e-20f) == 1e-20f);
-  CHECK(run_one(TileOp::sigmoid, -kOpInfinity) == 0);
-  CHECK(run_one(TileOp::sigmoid, kOpInfinity) == 1);
+  CHECK(run_one(TileOp::sigmoid, -testing::kInf) == 0);
+  CHECK(run_one(TileOp::sigmoid, testing::kInf) == 1);
   CHECK(run_one(TileOp::sigmoid, -200) == 0);
   CHECK(run_one(TileOp::sigmoid, 200) == 1);
-  CHECK(run_one(TileOp::softplus, -kOpInfinity) == 0);
-  CHECK(run_one(TileOp::softplus, kOpInfinity) == kOpInfinity);
+  CHECK(run_one(TileOp::softplus, -testing::kInf) == 0);
+  CHECK(run_one(TileOp::softplus, testing::kInf) == testing::kInf);
   CHECK(run_one(TileOp::softplus, 1e30f) == 1e30f);
   CHECK(run_one(TileOp::softplus, -30) == doctest::Approx(std::exp(-30.0)).epsilon(1e-6));
-  CHECK(std::isnan(run_one(TileOp::sin, kOpInfinity)));
-  CHECK(std::isnan(run_one(TileOp::cos, -kOpInfinity)));
+  CHECK(std::isnan(run_one(TileOp::sin, testing::kInf)));
+  CHECK(std::isnan(run_one(TileOp::cos, -testing::kInf)));
   CHECK(run_one(TileOp::step, 0) == 0);
   CHECK(run_one(TileOp::sign, -0.0f) == 0);
-  CHECK(run_one(TileOp::select, kOpNaN, 2, 3) == 2);
+  CHECK(run_one(TileOp::select, testing::kNaN, 2, 3) == 2);
   CHECK(run_one(TileOp::pow, 2, -0.5f) == std::pow(2.0f, -0.5f));
 }
 
@@ -118,7 +115,7 @@ TEST_CASE("a NaN stays a NaN in every op of one operand but masks") {
         TileOp::reciprocal, TileOp::square, TileOp::tanh, TileOp::sigmoid, TileOp::softplus,
         TileOp::sin, TileOp::cos, TileOp::abs, TileOp::relu}) {
     CAPTURE(static_cast<int>(op));
-    CHECK(std::isnan(run_one(op, kOpNaN)));
+    CHECK(std::isnan(run_one(op, testing::kNaN)));
   }
 }
 
@@ -201,10 +198,10 @@ TEST_CASE("positions are exact in every row, and the nearest floats beyond 2^24"
 TEST_CASE("row maxima are -inf for empty rows and NaN for rows with one") {
   float y[2] = {0, 0};
   row_fns().max(y, nullptr, 2, 0);
-  CHECK(y[0] == -kOpInfinity);
+  CHECK(y[0] == -testing::kInf);
   for (std::size_t at = 0; at < 45; ++at) {
     std::vector<float> x(45, 1.0f);
-    x[at] = kOpNaN;
+    x[at] = testing::kNaN;
     row_fns().max(y, x.data(), 1, x.size());
     CHECK(std::isnan(y[0]));
     x[at] = 5;

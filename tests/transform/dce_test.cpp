@@ -13,7 +13,6 @@ using namespace mixflow;
 
 namespace {
 
-const Type kRow{DType::f64, {3}};
 const Type kScalar{DType::f64, {}};
 
 // The only structural node of a graph that has one.
@@ -41,12 +40,12 @@ std::vector<Tensor64> run(const GraphPtr& graph, const std::vector<Tensor64>& in
 
 TEST_CASE("a carry that no result depends on goes, one that feeds a result stays") {
   Builder body;
-  const Id a = body.input(kRow);
-  const Id c = body.input(kRow);
-  const Id unused = body.input(kRow);
+  const Id a = body.input(testing::kRow);
+  const Id c = body.input(testing::kRow);
+  const Id unused = body.input(testing::kRow);
   const GraphPtr step = body.finish({body.add(a, c), body.sin(c), body.cos(unused)});
   Builder b;
-  const Id x = b.input(kRow);
+  const Id x = b.input(testing::kRow);
   const Id y = b.exp(x);
   const GraphPtr graph = b.finish({b.scan(step, {}, Ids{x, x, y}, {}, 4).carry[0]});
   const GraphPtr trimmed = dce(*graph);
@@ -60,12 +59,12 @@ TEST_CASE("a carry that no result depends on goes, one that feeds a result stays
 
 TEST_CASE("carries that only keep each other alive go together") {
   Builder body;
-  const Id a = body.input(kRow);
-  const Id p = body.input(kRow);
-  const Id q = body.input(kRow);
+  const Id a = body.input(testing::kRow);
+  const Id p = body.input(testing::kRow);
+  const Id q = body.input(testing::kRow);
   const GraphPtr step = body.finish({body.sin(a), body.cos(q), body.exp(p)});
   Builder b;
-  const Id x = b.input(kRow);
+  const Id x = b.input(testing::kRow);
   const GraphPtr trimmed = dce(*b.finish({b.scan(step, {}, Ids{x, x, x}, {}, 4).carry[0]}));
   CHECK(region_of(*loop_of(*trimmed))->num_carry == 1);
   CHECK(count_nodes(*trimmed) == 2);
@@ -73,20 +72,20 @@ TEST_CASE("carries that only keep each other alive go together") {
 
 TEST_CASE("unused ys, constants and xs of a scan go, and equal ones are merged") {
   Builder body;
-  const Id used = body.input(kRow);
-  const Id again = body.input(kRow);
-  const Id unused = body.input(kRow);
-  const Id carry = body.input(kRow);
-  const Id x = body.input(kRow);
-  const Id x_again = body.input(kRow);
-  const Id x_unused = body.input(kRow);
+  const Id used = body.input(testing::kRow);
+  const Id again = body.input(testing::kRow);
+  const Id unused = body.input(testing::kRow);
+  const Id carry = body.input(testing::kRow);
+  const Id x = body.input(testing::kRow);
+  const Id x_again = body.input(testing::kRow);
+  const Id x_unused = body.input(testing::kRow);
   const Id y = body.mul(body.add(carry, used), x);
   const Id same_outside = body.mul(body.add(carry, again), x_again);
   const GraphPtr step =
       body.finish({body.add(carry, x), y, body.mul(unused, x_unused), y, same_outside});
   Builder b;
-  const Id c = b.input(kRow);
-  const Id other = b.input(kRow);
+  const Id c = b.input(testing::kRow);
+  const Id other = b.input(testing::kRow);
   const Id xs = b.input({DType::f64, {4, 3}});
   const Builder::Loop loop = b.scan(step, Ids{c, c, other}, Ids{c}, Ids{xs, xs, b.sin(xs)}, 4);
   const GraphPtr graph = b.finish({loop.ys[0], loop.ys[2], loop.ys[3]});
@@ -104,12 +103,12 @@ TEST_CASE("unused ys, constants and xs of a scan go, and equal ones are merged")
 
 TEST_CASE("an invariant carry becomes a constant and its result the init") {
   Builder body;
-  const Id fixed = body.input(kRow);
-  const Id state = body.input(kRow);
+  const Id fixed = body.input(testing::kRow);
+  const Id state = body.input(testing::kRow);
   const GraphPtr step = body.finish({fixed, body.add(state, fixed)});
   Builder b;
-  const Id x = b.input(kRow);
-  const Id y = b.input(kRow);
+  const Id x = b.input(testing::kRow);
+  const Id y = b.input(testing::kRow);
   const Builder::Loop loop = b.scan(step, {}, Ids{x, y}, {}, 3);
   const GraphPtr graph = b.finish({loop.carry[0], loop.carry[1]});
   const GraphPtr trimmed = dce(*graph);
@@ -121,12 +120,12 @@ TEST_CASE("an invariant carry becomes a constant and its result the init") {
 
 TEST_CASE("ys that are an input, a constant or a number need no loop") {
   Builder body;
-  const Id c = body.input(kRow);
-  const Id carry = body.input(kRow);
-  const Id x = body.input(kRow);
+  const Id c = body.input(testing::kRow);
+  const Id carry = body.input(testing::kRow);
+  const Id x = body.input(testing::kRow);
   const GraphPtr step = body.finish({body.add(carry, x), x, c, body.full(5, DType::f64)});
   Builder b;
-  const Id constant = b.input(kRow);
+  const Id constant = b.input(testing::kRow);
   const Id xs = b.input({DType::f64, {4, 3}});
   const Builder::Loop loop = b.scan(step, Ids{constant}, Ids{constant}, Ids{xs}, 4, true);
   const GraphPtr graph = b.finish(loop.ys);
@@ -139,12 +138,12 @@ TEST_CASE("ys that are an input, a constant or a number need no loop") {
 
 TEST_CASE("numbers outside a loop become numbers inside, where algebra sees them") {
   Builder body;
-  const Id one = body.input(kRow);
-  const Id state = body.input(kRow);
-  const Id zero = body.input(kRow);
+  const Id one = body.input(testing::kRow);
+  const Id state = body.input(testing::kRow);
+  const Id zero = body.input(testing::kRow);
   const GraphPtr step = body.finish({body.add(body.mul(body.sin(state), one), zero)});
   Builder b;
-  const Id x = b.input(kRow);
+  const Id x = b.input(testing::kRow);
   const Id zeros = b.full(0, DType::f64, {4, 3});
   const GraphPtr trimmed =
       dce(*b.finish(b.scan(step, Ids{b.full_like(x, 1)}, Ids{x}, Ids{zeros}, 4).carry));
@@ -154,12 +153,12 @@ TEST_CASE("numbers outside a loop become numbers inside, where algebra sees them
 
 TEST_CASE("a stack that repeats one slice is a constant of the loop") {
   Builder body;
-  const Id state = body.input(kRow);
-  const Id x = body.input(kRow);
-  const Id y = body.input(kRow);
+  const Id state = body.input(testing::kRow);
+  const Id x = body.input(testing::kRow);
+  const Id y = body.input(testing::kRow);
   const GraphPtr step = body.finish({body.add(body.sin(state), x), y});
   Builder b;
-  const Id row = b.input(kRow);
+  const Id row = b.input(testing::kRow);
   const Id scalar = b.input({DType::f64, {}});
   const Id rows = b.broadcast(row, {0}, {4, 3});
   const Id same = b.broadcast(scalar, {0, 1}, {4, 3});
@@ -175,14 +174,14 @@ TEST_CASE("a stack that repeats one slice is a constant of the loop") {
 
 TEST_CASE("unused sums, ys and inputs of a map go, and sums of nothing are the init") {
   Builder body;
-  const Id c = body.input(kRow);
-  const Id x = body.input(kRow);
-  const Id unused = body.input(kRow);
+  const Id c = body.input(testing::kRow);
+  const Id x = body.input(testing::kRow);
+  const Id unused = body.input(testing::kRow);
   const Id dead = body.sum_all(body.mul(unused, c));
   const GraphPtr term =
       body.finish({dead, body.zeros_like(x), body.sum_all(x), body.sin(x), body.cos(unused)});
   Builder b;
-  const Id constant = b.input(kRow);
+  const Id constant = b.input(testing::kRow);
   const Id xs = b.input({DType::f64, {4, 3}});
   const Builder::Loop loop = b.map(term, Ids{constant}, Ids{xs, b.exp(xs)}, 4, 3);
   const GraphPtr graph = b.finish({loop.carry[1], loop.carry[2], loop.ys[0]});
@@ -198,15 +197,15 @@ TEST_CASE("unused sums, ys and inputs of a map go, and sums of nothing are the i
 
 TEST_CASE("a grad drops inputs that its loss does not read and gradients that nobody uses") {
   Builder body;
-  const Id theta = body.input(kRow);
-  const Id also = body.input(kRow);
-  const Id data = body.input(kRow);
-  body.input(kRow);
+  const Id theta = body.input(testing::kRow);
+  const Id also = body.input(testing::kRow);
+  const Id data = body.input(testing::kRow);
+  body.input(testing::kRow);
   const Id loss = body.sum_all(body.mul(body.mul(theta, also), data));
   const GraphPtr graph_of_loss = body.finish({loss});
   Builder b;
-  const Id x = b.input(kRow);
-  const Id y = b.input(kRow);
+  const Id x = b.input(testing::kRow);
+  const Id y = b.input(testing::kRow);
   const Builder::Grad grad =
       b.grad(graph_of_loss, Ids{x, y}, Ids{b.sin(x), b.cos(x)}, GradMode::mixed);
   SUBCASE("one gradient") {
@@ -230,17 +229,17 @@ TEST_CASE("a grad drops inputs that its loss does not read and gradients that no
 
 TEST_CASE("dead code is found through loops in loops") {
   Builder inner;
-  const Id kept = inner.input(kRow);
-  const Id lost = inner.input(kRow);
+  const Id kept = inner.input(testing::kRow);
+  const Id lost = inner.input(testing::kRow);
   const GraphPtr inner_step = inner.finish({inner.sin(kept), inner.cos(lost)});
   Builder outer;
-  const Id state = outer.input(kRow);
-  const Id extra = outer.input(kRow);
+  const Id state = outer.input(testing::kRow);
+  const Id extra = outer.input(testing::kRow);
   const Ids both = outer.scan(inner_step, {}, Ids{state, extra}, {}, 2).carry;
   const GraphPtr outer_step = outer.finish(both);
   Builder b;
-  const Id x = b.input(kRow);
-  const Id y = b.input(kRow);
+  const Id x = b.input(testing::kRow);
+  const Id y = b.input(testing::kRow);
   const GraphPtr trimmed = dce(*b.finish({b.scan(outer_step, {}, Ids{x, y}, {}, 2).carry[0]}));
   CHECK(count_ops(*trimmed, op::k_cos) == 0);
   CHECK(count_nodes(*trimmed) == 3);
@@ -249,11 +248,11 @@ TEST_CASE("dead code is found through loops in loops") {
 TEST_CASE(
     "nodes that share a region still share it when trimmed alike, and keep it when untouched") {
   Builder body;
-  const Id state = body.input(kRow);
-  const Id dead = body.input(kRow);
+  const Id state = body.input(testing::kRow);
+  const Id dead = body.input(testing::kRow);
   const GraphPtr step = body.finish({body.sin(state), body.cos(dead)});
   Builder b;
-  const Id x = b.input(kRow);
+  const Id x = b.input(testing::kRow);
   const Ids first = b.scan(step, {}, Ids{x, x}, {}, 2).carry;
   const auto region = b.graph().producer(first[0])->attrs.region;
   const Ids second = b.emit_region(op::k_scan, Ids{first[0], x}, region);

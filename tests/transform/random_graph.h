@@ -11,6 +11,8 @@
 
 namespace mixflow::testing {
 
+inline const Type kRow{DType::f64, {3}};
+
 class RandomGraph {
  public:
   // Trip count `n` of every loop; with `stacks` scans also return carries as they find them, pass

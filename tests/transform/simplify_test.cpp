@@ -12,22 +12,19 @@ using namespace mixflow;
 
 namespace {
 
-const Type kSimplifiedRow{DType::f64, {3}};
-
 // sin(x) computed twice and an addition of zero, as no builder would leave it.
 GraphPtr clumsy() {
   auto graph = std::make_shared<Graph>();
   const auto node = [&](const OpDef& op, std::vector<Id> in, Attrs attrs = {}) {
     const Id id = static_cast<Id>(graph->values.size());
-    graph->values.push_back(
-        {kSimplifiedRow, static_cast<std::int32_t>(graph->nodes.size()), 0, {}});
+    graph->values.push_back({testing::kRow, static_cast<std::int32_t>(graph->nodes.size()), 0, {}});
     graph->nodes.push_back({&op, std::move(in), {id}, std::move(attrs), {}});
     return id;
   };
-  graph->values.push_back({kSimplifiedRow, -1, 0, "x"});
+  graph->values.push_back({testing::kRow, -1, 0, "x"});
   graph->inputs = {0};
   Attrs zero;
-  zero.shape = kSimplifiedRow.shape;
+  zero.shape = testing::kRow.shape;
   zero.dtype = DType::f64;
   const Id first = node(op::k_sin, {0});
   const Id second = node(op::k_sin, {0});
@@ -42,7 +39,7 @@ TEST_CASE("equal nodes are merged and algebra applied, in bodies too") {
   verify(*clumsy());
   CHECK(count_nodes(*simplify(*clumsy())) == 2);
   Builder b;
-  const Id x = b.input(kSimplifiedRow);
+  const Id x = b.input(testing::kRow);
   const GraphPtr graph = b.finish(b.scan(clumsy(), {}, Ids{x}, {}, 3).carry);
   CHECK(count_nodes(*graph) == 6);
   const GraphPtr simple = simplify(*graph);
@@ -53,7 +50,7 @@ TEST_CASE("equal nodes are merged and algebra applied, in bodies too") {
 
 TEST_CASE("a region is rebuilt once for all its nodes, and kept if nothing changes") {
   Builder b;
-  const Id x = b.input(kSimplifiedRow);
+  const Id x = b.input(testing::kRow);
   const Ids first = b.scan(clumsy(), {}, Ids{x}, {}, 3).carry;
   const auto region = b.graph().producer(first[0])->attrs.region;
   const Ids second = b.emit_region(op::k_scan, first, region);
@@ -109,7 +106,7 @@ TEST_CASE("a slice of a concat that is exactly one part is that part, any other 
 
 TEST_CASE("labels and input names survive") {
   Builder b;
-  const Id x = b.input(kSimplifiedRow, "theta");
+  const Id x = b.input(testing::kRow, "theta");
   Id y;
   {
     const Builder::Scope scope(b, "layers.0");

@@ -13,7 +13,6 @@ using namespace mixflow;
 
 namespace {
 
-const Type kMappedRow{DType::f64, {3}};
 constexpr std::size_t kInstances = 4;
 
 // vmap(graph) on drawn inputs against one evaluation per instance.
@@ -68,26 +67,26 @@ TEST_CASE("vmap of vmap is vmap over both axes") {
 
 TEST_CASE("what depends on no batched input stays as it is") {
   Builder b;
-  const Id x = b.input(kMappedRow);
-  const Id y = b.input(kMappedRow);
+  const Id x = b.input(testing::kRow);
+  const Id y = b.input(testing::kRow);
   const GraphPtr graph = b.finish({b.mul(b.exp(x), y), b.exp(x)});
   const GraphPtr all = vmap(*graph, {false, true}, 5);
   const Node& exp = all->nodes[0];
   CHECK(exp.op == &op::k_exp);
-  CHECK(all->type(exp.out[0]) == kMappedRow);
+  CHECK(all->type(exp.out[0]) == testing::kRow);
   CHECK(all->type(all->outputs[1]).shape == Shape{5, 3});  // but all outputs have the axis
 }
 
 TEST_CASE("only the carries that meet batched values are batched, found through other carries") {
   Builder body;
-  const Id c = body.input(kMappedRow);
-  const Id late = body.input(kMappedRow);
-  const Id later = body.input(kMappedRow);
-  const Id never = body.input(kMappedRow);
+  const Id c = body.input(testing::kRow);
+  const Id late = body.input(testing::kRow);
+  const Id later = body.input(testing::kRow);
+  const Id never = body.input(testing::kRow);
   const GraphPtr step = body.finish({body.add(late, c), body.add(later, late), body.sin(never)});
   Builder b;
-  const Id x = b.input(kMappedRow);
-  const Id y = b.input(kMappedRow);
+  const Id x = b.input(testing::kRow);
+  const Id y = b.input(testing::kRow);
   const GraphPtr graph = b.finish(b.scan(step, Ids{x}, Ids{y, y, y}, {}, 3).carry);
   const GraphPtr all = vmap(*graph, {true, false}, 5);
   verify(*all);
@@ -103,9 +102,9 @@ TEST_CASE("only the carries that meet batched values are batched, found through 
 
 TEST_CASE("nodes of one region and one pattern share the batched region") {
   Builder body;
-  const GraphPtr step = body.finish({body.sin(body.input(kMappedRow))});
+  const GraphPtr step = body.finish({body.sin(body.input(testing::kRow))});
   Builder b;
-  const Id x = b.input(kMappedRow);
+  const Id x = b.input(testing::kRow);
   const Ids first = b.scan(step, {}, Ids{x}, {}, 2).carry;
   const Ids second = b.emit_region(op::k_scan, first, b.graph().producer(first[0])->attrs.region);
   const GraphPtr all = vmap(*b.finish(second), {true}, 5);
@@ -145,12 +144,12 @@ TEST_CASE("products batch in either operand and in both") {
 
 TEST_CASE("gradients are batched as the gradients of the instances") {
   Builder loss;
-  const Id theta = loss.input(kMappedRow);
-  const Id data = loss.input(kMappedRow);
+  const Id theta = loss.input(testing::kRow);
+  const Id data = loss.input(testing::kRow);
   const GraphPtr error = loss.finish({loss.sum_all(loss.mul(loss.sin(theta), data))});
   Builder b;
-  const Id x = b.input(kMappedRow);
-  const Id y = b.input(kMappedRow);
+  const Id x = b.input(testing::kRow);
+  const Id y = b.input(testing::kRow);
   const Builder::Grad grad = b.grad(error, Ids{x}, Ids{y}, GradMode::mixed);
   const GraphPtr symbolic = b.finish({grad.loss, grad.grads[0]});
   const GraphPtr all = vmap(*symbolic, {true, false}, 2);
